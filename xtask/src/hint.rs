@@ -1,0 +1,48 @@
+//! Errors for people: what went wrong, why, and `hint:` what to do about it.
+
+use std::fmt::{self, Display};
+
+use anstyle::{AnsiColor, Style};
+
+/// What to do about an error; stands outermost in its chain.
+#[derive(Debug)]
+struct Hint(String);
+
+impl Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Adds a hint to an error.
+pub(crate) trait WithHint<T> {
+    /// Says what to do about this error; printed as its last line.
+    fn hint(self, text: impl Display) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
+    fn hint(self, text: impl Display) -> anyhow::Result<T> {
+        self.map_err(|error| error.into().context(Hint(text.to_string())))
+    }
+}
+
+/// An error with what to do about it.
+pub(crate) fn fail<T>(message: impl Display, hint: impl Display) -> anyhow::Result<T> {
+    Err(anyhow::anyhow!("{message}")).hint(hint)
+}
+
+/// Prints `error:` with its causes, then `hint:` if there is one.
+pub(crate) fn report(error: &anyhow::Error) {
+    let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+    let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+    let hint = error.downcast_ref::<Hint>();
+    let causes: Vec<String> = error
+        .chain()
+        .skip(usize::from(hint.is_some()))
+        .map(ToString::to_string)
+        .collect();
+    anstream::eprintln!("{red}error{red:#}: {}", causes.join(": "));
+    if let Some(hint) = hint {
+        anstream::eprintln!("{cyan}hint{cyan:#}: {hint}");
+    }
+}
