@@ -40,12 +40,20 @@ impl Postgres {
         })
     }
 
-    /// Begins a transaction (READ COMMITTED).
+    /// Begins a transaction (READ COMMITTED). May be given up half-way.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when there is no connection within the acquire timeout.
     pub async fn begin(&self) -> Result<Transaction<'static, sqlx::Postgres>, Error> {
-        Ok(self.pool.begin().await?)
+        let connection = self.pool.acquire().await?;
+        // sqlx 0.9.0 loses track of a BEGIN that is dropped before its answer: the connection goes back to the pool
+        // inside a transaction, where the next user's writes succeed and are never committed
+        // (https://github.com/transact-rs/sqlx/issues/4393). On a task of its own it is always answered, and a
+        // transaction that nobody waits for any more is rolled back as it is dropped.
+        #[expect(clippy::disallowed_methods, reason = "ends with the database's answer")]
+        let beginning = tokio::spawn(Transaction::begin(connection, None));
+        let begun = beginning.await.map_err(|_| sqlx::Error::PoolClosed)?;
+        Ok(begun?)
     }
 
     /// The health check's connection, taken out: who got an answer from it puts it back with [`keep_probe`](Self::keep_probe).

@@ -1,4 +1,8 @@
-use std::time::{Duration, Instant};
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use sqlx::Executor;
 use storage::{Database, Error};
@@ -266,4 +270,52 @@ async fn postgres_lists_connections_under_the_service_name() {
         .await
         .unwrap();
     assert_eq!(shown, "catalog");
+}
+
+#[tokio::test]
+async fn a_transaction_given_up_while_it_begins_takes_no_later_write_with_it() {
+    for backend in BACKENDS {
+        let (test_database, other) = migrated(backend).await;
+        let insert = "INSERT INTO product (sku, name) VALUES ('TEA', 'Tea')";
+        write(&other, insert).await.unwrap();
+        // One connection, which the next user gets as it was left.
+        let config = storage::Config {
+            pool_max: 1,
+            ..test_database.config()
+        };
+        let database = storage::connect(&config, "testkit").unwrap();
+        for progress in 1..=8 {
+            give_up_beginning(&database, progress).await;
+            let update = "UPDATE product SET stock = stock + 1";
+            match &database {
+                Database::Postgres(postgres) => drop(postgres.pool.execute(update).await.unwrap()),
+                Database::Sqlite(sqlite) => drop(sqlite.write.execute(update).await.unwrap()),
+            }
+            assert_eq!(
+                count(&other, "SELECT stock FROM product").await,
+                progress,
+                "{backend}: others do not see what was said to be written"
+            );
+        }
+    }
+}
+
+/// Begins a transaction, but waits for so many steps of it only.
+async fn give_up_beginning(database: &Database, progress: i64) {
+    let mut begin = Box::pin(async {
+        match database {
+            Database::Postgres(postgres) => postgres.begin().await.map(drop),
+            Database::Sqlite(sqlite) => sqlite.begin_write().await.map(drop),
+        }
+    });
+    for _ in 0..progress {
+        if poll_fn(|context| Poll::Ready(begin.as_mut().poll(context)))
+            .await
+            .is_ready()
+        {
+            return;
+        }
+        // Long enough for the database to answer, so that each poll gets further.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
