@@ -103,12 +103,12 @@ fn tampered(token: &str, from_end: usize) -> String {
     String::from_utf8(bytes).expect("tokens are ASCII")
 }
 
-const HOSTILE_ID: &str = "00000000-0000-4000-8000-000000000000";
+const UNKNOWN_ID: &str = "00000000-0000-4000-8000-000000000000";
 
 #[rustfmt::skip] // a table
 const CASES: &[Case] = &[
     // The order's lines
-    case("an_unknown_product", 422, "invalid-body", "lines[0].product_id", |v| changed(v, |o| o["lines"][0]["product_id"] = HOSTILE_ID.into())),
+    case("an_unknown_product", 422, "invalid-body", "lines[0].product_id", |v| changed(v, |o| o["lines"][0]["product_id"] = UNKNOWN_ID.into())),
     case("a_product_id_that_is_no_uuid", 422, "invalid-body", "lines[0].product_id", |v| changed(v, |o| o["lines"][0]["product_id"] = "1 OR 1=1".into())),
     case("a_product_in_two_lines", 422, "invalid-body", "lines[1].product_id", |v| post(order_of(&v.customer, &[(&v.product, 1), (&v.product, 1)]).to_string())),
     case("quantity_0", 422, "invalid-body", "lines[0].quantity", |v| quantity(v, "0")),
@@ -164,9 +164,9 @@ const CASES: &[Case] = &[
     case("invalid_utf8_in_the_query", 400, "invalid-parameters", "q", |_| get("/api/v1/products?q=%ff%fe")),
     case("a_nul_in_the_query", 400, "invalid-parameters", "q", |_| get("/api/v1/products?q=a%00b")),
     // Paths and methods
-    case("a_product_that_is_not_there", 404, "product-not-found", "", |_| get(format!("/api/v1/products/{HOSTILE_ID}"))),
-    case("an_order_that_is_not_there", 404, "order-not-found", "", |_| get(format!("/api/v1/orders/{HOSTILE_ID}"))),
-    case("cancelling_an_order_that_is_not_there", 404, "order-not-found", "", |_| Request::new("POST", format!("/api/v1/orders/{HOSTILE_ID}/cancel"))),
+    case("a_product_that_is_not_there", 404, "product-not-found", "", |_| get(format!("/api/v1/products/{UNKNOWN_ID}"))),
+    case("an_order_that_is_not_there", 404, "order-not-found", "", |_| get(format!("/api/v1/orders/{UNKNOWN_ID}"))),
+    case("cancelling_an_order_that_is_not_there", 404, "order-not-found", "", |_| Request::new("POST", format!("/api/v1/orders/{UNKNOWN_ID}/cancel"))),
     case("an_id_that_is_no_uuid", 400, "invalid-parameters", "id", |_| get("/api/v1/products/1")),
     case("a_nul_in_the_path", 400, "invalid-parameters", "id", |_| get("/api/v1/products/%00")),
     case("invalid_utf8_in_the_path", 400, "invalid-parameters", "id", |_| get("/api/v1/products/%ff%fe")),

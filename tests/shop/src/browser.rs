@@ -101,8 +101,8 @@ impl Tab {
     }
 
     async fn click(&self, css: &str) {
-        let clicked = self.find(css).await.click().await;
-        clicked.unwrap_or_else(|error| panic!("{css}: {error}"));
+        // The element may go with the page that is being left; then nothing was clicked.
+        eventually(PATIENCE, async || self.find(css).await.click().await).await;
     }
 
     async fn script(&self, script: &str) -> Value {
