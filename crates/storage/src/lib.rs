@@ -42,6 +42,7 @@ mod migrate;
 mod observe;
 mod postgres;
 mod sqlite;
+mod timestamp;
 
 pub use config::{Config, DatabaseUrl};
 pub use error::{Error, unique_violation};
@@ -49,6 +50,7 @@ pub use health::{Health, watch};
 pub use migrate::{MigrateArgs, Migrations, migrate};
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
+pub use timestamp::Timestamp;
 
 /// A pool on the backend that the URL named. Cheap to clone.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::slice;
 
 use async_trait::async_trait;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
-use storage::Sqlite;
+use storage::{Sqlite, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -78,8 +78,8 @@ impl Store for SqliteStore {
         .bind(product.stock.reserved)
         .bind(product.stock.shipped)
         .bind(product.revision)
-        .bind(micros(product.created_at))
-        .bind(micros(product.updated_at));
+        .bind(Timestamp(product.created_at))
+        .bind(Timestamp(product.updated_at));
         let work = async {
             let result = query.execute(&self.0.write).await;
             result.map_err(|error| insert_error(error, product))?;
@@ -195,7 +195,7 @@ async fn update_products(db: &mut SqliteConnection, products: &[Product]) -> sql
         .bind(product.stock.reserved)
         .bind(product.stock.shipped)
         .bind(product.revision)
-        .bind(micros(product.updated_at))
+        .bind(Timestamp(product.updated_at))
         .execute(&mut *db)
         .await?;
     }
@@ -215,7 +215,7 @@ async fn insert_reservation(
     )
     .bind(order_id)
     .bind(state.as_str())
-    .bind(micros(now))
+    .bind(Timestamp(now))
     .execute(db)
     .await?;
     Ok(result.rows_affected() == 1)
@@ -249,7 +249,7 @@ async fn update_reservation(
     sqlx::query("UPDATE reservations SET state = $2, updated_at = $3 WHERE order_id = $1")
         .bind(reservation.order_id)
         .bind(reservation.state.as_str())
-        .bind(micros(reservation.updated_at))
+        .bind(Timestamp(reservation.updated_at))
         .execute(db)
         .await?;
     Ok(())
@@ -277,8 +277,8 @@ async fn reservation(
         order_id,
         state: state(head.try_get("state")?)?,
         lines,
-        created_at: time(head.try_get("created_at")?)?,
-        updated_at: time(head.try_get("updated_at")?)?,
+        created_at: head.try_get::<Timestamp, _>("created_at")?.0,
+        updated_at: head.try_get::<Timestamp, _>("updated_at")?.0,
     }))
 }
 
@@ -300,8 +300,8 @@ fn product(row: &SqliteRow) -> sqlx::Result<Product> {
             shipped: row.try_get("shipped")?,
         },
         revision: row.try_get("revision")?,
-        created_at: time(row.try_get("created_at")?)?,
-        updated_at: time(row.try_get("updated_at")?)?,
+        created_at: row.try_get::<Timestamp, _>("created_at")?.0,
+        updated_at: row.try_get::<Timestamp, _>("updated_at")?.0,
     })
 }
 
@@ -316,13 +316,4 @@ fn line(row: &SqliteRow) -> sqlx::Result<ReservedLine> {
             minor_units: row.try_get("unit_price")?,
         },
     })
-}
-
-fn micros(time: OffsetDateTime) -> i64 {
-    (time.unix_timestamp_nanos() / 1_000) as i64
-}
-
-fn time(micros: i64) -> sqlx::Result<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
-        .map_err(|error| sqlx::Error::Decode(error.into()))
 }

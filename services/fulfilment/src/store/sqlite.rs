@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::{Row, sqlite::SqliteRow};
-use storage::{Error, Sqlite};
+use storage::{Error, Sqlite, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,8 +32,8 @@ impl Store for SqliteStore {
                 .bind(shipment.order_id)
                 .bind(&shipment.tracking_code)
                 .bind(shipment.state.as_str())
-                .bind(micros(shipment.ready_at))
-                .bind(micros(now))
+                .bind(Timestamp(shipment.ready_at))
+                .bind(Timestamp(now))
                 .execute(&mut *tx)
                 .await?;
                 sqlx::query(
@@ -42,7 +42,7 @@ impl Store for SqliteStore {
                 )
                 .bind(event_id)
                 .bind(shipment.order_id)
-                .bind(micros(now))
+                .bind(Timestamp(now))
                 .execute(&mut *tx)
                 .await?;
                 let stored = sqlx::query(SELECT)
@@ -68,7 +68,7 @@ impl Store for SqliteStore {
         )
         .bind(order_id)
         .bind(state.as_str())
-        .bind(micros(now));
+        .bind(Timestamp(now));
         self.0
             .observe("finish_shipment", async {
                 query.execute(&self.0.write).await?;
@@ -94,15 +94,6 @@ fn from_row(row: &SqliteRow) -> Result<Shipment, sqlx::Error> {
         order_id: row.try_get("order_id")?,
         tracking_code: row.try_get("tracking_code")?,
         state: state(row.try_get("state")?)?,
-        ready_at: time(row.try_get("ready_at")?)?,
+        ready_at: row.try_get::<Timestamp, _>("ready_at")?.0,
     })
-}
-
-fn micros(time: OffsetDateTime) -> i64 {
-    (time.unix_timestamp_nanos() / 1_000) as i64
-}
-
-fn time(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
-        .map_err(|error| sqlx::Error::Decode(error.into()))
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use sqlx::{FromRow, migrate::Migrator};
-use storage::{Database, Error, Migrations};
+use storage::{Database, Error, Migrations, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use self::row::Timestamp;
 use crate::domain::{Order, OrderState, SagaStep};
 
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");

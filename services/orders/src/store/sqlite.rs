@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use sqlx::{query, query::Query, query_as, query_scalar, sqlite::SqliteArguments};
-use storage::{Error, Sqlite};
+use storage::{Error, Sqlite, Timestamp};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -10,8 +10,7 @@ use super::{
     Backlog, DeadLetter, IdempotencyKey, Inserted, Lease, Leased, LeasedEvent, NewEvent, Position,
     Store, Verdict,
     row::{
-        BacklogRow, OrderRow, OrderValues, Timestamp, into_backlog, into_orders, oldest_first,
-        order_columns,
+        BacklogRow, OrderRow, OrderValues, into_backlog, into_orders, oldest_first, order_columns,
     },
 };
 use crate::domain::{Order, OrderState, SagaStep};
