@@ -34,6 +34,7 @@ pub mod client;
 pub mod deadline;
 pub mod error;
 mod metrics;
+pub mod page_token;
 mod retry;
 pub mod server;
 

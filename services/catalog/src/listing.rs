@@ -1,7 +1,6 @@
 //! Listing: products in the order of (name, id), page by page, narrowed by a text.
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use sha2::{Digest, Sha256};
+use rpc::page_token;
 use uuid::Uuid;
 
 use crate::domain::Product;
@@ -52,40 +51,24 @@ impl Listing {
     }
 }
 
-/// A token says where a page ended, and proves that it was made here for the same filter: its
-/// checksum covers the filter too. The checksum has no key, because a forged token shows nothing
-/// that the listing wouldn't.
+/// Valid for a listing with the same filter only.
 fn page_token(filter: &str, name: &str, id: Uuid) -> String {
-    let mut token = checksum(filter, name, id).to_vec();
-    token.extend_from_slice(id.as_bytes());
-    token.extend_from_slice(name.as_bytes());
-    BASE64_URL_SAFE_NO_PAD.encode(token)
+    let position = [id.as_bytes(), name.as_bytes()].concat();
+    page_token::seal(&[LISTING, filter], &position)
 }
 
 /// The position that `token` stands for; `None` when it isn't a token of a listing with `filter`.
 pub fn parse_page_token(filter: &str, token: &str) -> Option<Position> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-    let (sum, rest) = bytes.split_first_chunk::<CHECKSUM>()?;
-    let (id, name) = rest.split_first_chunk::<16>()?;
-    let id = Uuid::from_bytes(*id);
+    let position = page_token::open(&[LISTING, filter], token)?;
+    let (id, name) = position.split_first_chunk::<16>()?;
     let name = str::from_utf8(name).ok()?.to_owned();
-    (checksum(filter, &name, id) == *sum).then_some(Position { name, id })
+    Some(Position {
+        name,
+        id: Uuid::from_bytes(*id),
+    })
 }
 
-const CHECKSUM: usize = 12;
-
-fn checksum(filter: &str, name: &str, id: Uuid) -> [u8; CHECKSUM] {
-    let mut hash = Sha256::new();
-    hash.update(b"catalog.listing.v1\0");
-    hash.update(id.as_bytes());
-    // A length keeps apart what would otherwise run together.
-    hash.update((name.len() as u64).to_be_bytes());
-    hash.update(name);
-    hash.update(filter);
-    let mut sum = [0; CHECKSUM];
-    sum.copy_from_slice(&hash.finalize()[..CHECKSUM]);
-    sum
-}
+const LISTING: &str = "catalog.products";
 
 /// The text in which a listing looks for its [`folded`] filter. A filter has no line break, so it
 /// can't match across two fields.
