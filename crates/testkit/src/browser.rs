@@ -56,7 +56,7 @@ pub struct Browser {
 }
 
 /// No sign of life on the network other than the test's, and nothing that needs a screen.
-const FLAGS: [&str; 9] = [
+const FLAGS: [&str; 8] = [
     "--headless",
     "--disable-gpu",
     "--disable-quic",
@@ -66,7 +66,6 @@ const FLAGS: [&str; 9] = [
     "--disable-sync",
     // Containers give /dev/shm 64 MiB; a tab that needs more crashes.
     "--disable-dev-shm-usage",
-    "--hide-scrollbars",
 ];
 
 impl Browser {
