@@ -33,6 +33,7 @@ pub use crate::retry::Retry;
 use crate::{
     call::{self, Call},
     deadline,
+    server::duration,
 };
 
 /// HTTP/2 and TCP keepalive: a peer that vanished without a word is noticed after the two together.
@@ -43,22 +44,30 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// ended at that very moment.
 const MAX_RESENDS: u32 = 3;
 
-/// How a client waits and retries.
-#[derive(Clone, Debug)]
+/// How a client waits and retries. Flatten it into the service's own settings.
+#[derive(Clone, Debug, PartialEq, clap::Args)]
+#[group(skip)] // every crate calls its settings Config, and clap wants distinct groups
 pub struct Config {
-    /// How long connecting may take. 1 s.
-    pub connect: Duration,
-    /// How long one attempt may take, connecting included. 1 s.
+    /// How long one attempt of a call to another service may take, connecting included.
+    #[arg(long = "attempt-timeout", env = "ATTEMPT_TIMEOUT", value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub attempt: Duration,
-    /// How long all attempts of one call may take together, pauses included. 3 s.
+    /// How long all attempts of one such call may take together, pauses included.
+    #[arg(long = "call-timeout", env = "CALL_TIMEOUT", value_name = "DURATION", default_value = "3s", value_parser = duration)]
     pub total: Duration,
+    /// How long connecting may take. 1 s.
+    #[arg(skip = Self::default().connect)]
+    pub connect: Duration,
     /// How often a call is tried at most, the first attempt included. 3.
+    #[arg(skip = Self::default().max_attempts)]
     pub max_attempts: u32,
     /// The first retry waits up to twice this time, each further one up to twice as long. 50 ms.
+    #[arg(skip = Self::default().backoff_base)]
     pub backoff_base: Duration,
     /// No retry waits longer than this. 2 s.
+    #[arg(skip = Self::default().backoff_limit)]
     pub backoff_limit: Duration,
     /// The part of the calls that may be retries, beside one retry a second. 0.1.
+    #[arg(skip = Self::default().retry_ratio)]
     pub retry_ratio: f32,
 }
 

@@ -201,7 +201,7 @@ async fn end_streams(
 }
 
 /// Parses a duration of at least a millisecond.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
         Ok(_) => Err("must be at least 1ms".to_owned()),
@@ -219,12 +219,15 @@ mod tests {
     struct Settings {
         #[command(flatten)]
         rpc: Config,
+        #[command(flatten)]
+        calls: crate::client::Config,
     }
 
     #[test]
     fn what_nobody_sets_is_the_default() {
         let settings = Settings::try_parse_from(["service"]).unwrap();
         assert_eq!(settings.rpc, Config::default());
+        assert_eq!(settings.calls, crate::client::Config::default());
     }
 
     #[test]

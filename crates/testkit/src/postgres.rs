@@ -11,7 +11,11 @@ use std::{
 
 use anyhow::{Context, ensure};
 use sqlx::{Connection, PgConnection};
-use testcontainers::{GenericImage, ImageExt, core::IntoContainerPort, runners::AsyncRunner};
+use testcontainers::{
+    GenericImage, ImageExt,
+    core::{IntoContainerPort, Mount},
+    runners::AsyncRunner,
+};
 use uuid::Uuid;
 
 use crate::watcher;
@@ -199,6 +203,9 @@ async fn start_container(image: &str) -> anyhow::Result<Server> {
         .with_exposed_port(5432.tcp())
         .with_container_name(container_name)
         .with_env_var("POSTGRES_PASSWORD", &password)
+        // In memory: a busy disk makes the server wait for seconds, even without fsync.
+        .with_env_var("PGDATA", "/memory/data")
+        .with_mount(Mount::tmpfs_mount("/memory"))
         .with_cmd(["postgres"].into_iter().chain(SETTINGS))
         .start()
         .await?;

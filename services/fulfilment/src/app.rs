@@ -36,6 +36,9 @@ pub struct Config {
     pub concurrency: u16,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as the help's heading")]
+    pub calls: rpc::client::Config,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would print it as the help's heading")]
     pub storage: storage::Config,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would print it as the help's heading")]
@@ -94,12 +97,11 @@ impl App {
             .tasks()
             .spawn(draining.clone().run_until_cancelled_owned(health));
 
-        let client = rpc::client::Config::default();
-        let channel = Channel::connect_lazy(config.orders_url.clone(), &client);
+        let channel = Channel::connect_lazy(config.orders_url.clone(), &config.calls);
         let worker = Worker {
             shipping: Arc::new(Shipping {
                 store: store::open(&database),
-                orders: Orders::new(channel, &client),
+                orders: Orders::new(channel, &config.calls),
                 shipping_time: config.shipping_time,
                 lease: config.lease,
             }),

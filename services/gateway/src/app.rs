@@ -65,6 +65,9 @@ pub struct Config {
     /// How often a live order page looks for news.
     #[arg(long, env, value_name = "DURATION", default_value = "500ms", value_parser = humantime::parse_duration)]
     pub event_interval: Duration,
+    /// Patience with the services behind.
+    #[command(flatten)]
+    pub calls: rpc::client::Config,
     /// Probes, drain, version.
     #[command(flatten)]
     pub lifecycle: lifecycle::Config,
@@ -157,7 +160,11 @@ impl Shop {
         });
         let scheme = config.public_url.as_ref().and_then(Uri::scheme_str);
         Self {
-            backends: Backends::connect_lazy(config.catalog_url.clone(), config.orders_url.clone()),
+            backends: Backends::connect_lazy(
+                config.catalog_url.clone(),
+                config.orders_url.clone(),
+                &config.calls,
+            ),
             key: key.0,
             public_url: config.public_url.clone(),
             secure: scheme == Some("https"),

@@ -58,15 +58,14 @@ pub struct Placed {
 impl Backends {
     /// Connects when first asked.
     #[must_use]
-    pub fn connect_lazy(catalog: Uri, orders: Uri) -> Self {
-        let config = client::Config::default();
-        let channel = |url| Channel::connect_lazy(url, &config);
+    pub fn connect_lazy(catalog: Uri, orders: Uri, config: &client::Config) -> Self {
+        let channel = |url| Channel::connect_lazy(url, config);
         Self {
             catalog: Peer {
                 client: CatalogServiceClient::new(channel(catalog))
                     .max_decoding_message_size(rpc::MESSAGE_LIMIT)
                     .max_encoding_message_size(rpc::MESSAGE_LIMIT),
-                retry: Retry::new("catalog", &config),
+                retry: Retry::new("catalog", config),
                 name: "catalog",
                 unavailable: Kind::CatalogUnavailable,
             },
@@ -74,7 +73,7 @@ impl Backends {
                 client: OrdersServiceClient::new(channel(orders))
                     .max_decoding_message_size(rpc::MESSAGE_LIMIT)
                     .max_encoding_message_size(rpc::MESSAGE_LIMIT),
-                retry: Retry::new("orders", &config),
+                retry: Retry::new("orders", config),
                 name: "orders",
                 unavailable: Kind::OrdersUnavailable,
             },

@@ -52,6 +52,9 @@ pub struct Config {
     /// Limits of the gRPC server.
     #[command(flatten)]
     pub rpc: rpc::server::Config,
+    /// Patience with the catalog.
+    #[command(flatten)]
+    pub calls: rpc::client::Config,
     /// Probes, drain, version.
     #[command(flatten)]
     pub lifecycle: lifecycle::Config,
@@ -137,11 +140,10 @@ impl App {
 }
 
 fn use_cases(config: &Config, store: &Arc<dyn Store>) -> (Saga, Outbox) {
-    let client = rpc::client::Config::default();
-    let channel = Channel::connect_lazy(config.catalog_url.clone(), &client);
+    let channel = Channel::connect_lazy(config.catalog_url.clone(), &config.calls);
     let saga = Saga {
         store: store.clone(),
-        catalog: Catalog::new(channel, &client),
+        catalog: Catalog::new(channel, &config.calls),
         clock: now,
         grace: config.recovery_grace,
     };

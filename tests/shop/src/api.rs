@@ -263,7 +263,8 @@ async fn twenty_requests_with_one_key_at_once_make_one_order(shop: Shop) {
     let answers = requests.join_all().await;
 
     let replayed = |answer: &&Answer| answer.header("idempotent-replayed") == "true";
-    assert_eq!(answers.iter().filter(replayed).count(), 19);
+    // The first too, when the gateway had to send it twice.
+    assert!(answers.iter().filter(replayed).count() >= 19);
     let ids: HashSet<_> = answers
         .into_iter()
         .map(|answer| placed(answer).id)

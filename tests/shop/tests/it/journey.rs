@@ -10,7 +10,15 @@ use crate::system::{System, catalog_client};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_postgres_the_whole_journey_without_browser() {
-    let system = System::start(Backend::Postgres, &[("SHIPPING_TIME", "1s")]).await;
+    let settings = [
+        ("SHIPPING_TIME", "2s"),
+        // Other tests keep the machine busy; how the shop answers then, `bad_days` shows.
+        ("ATTEMPT_TIMEOUT", "20s"),
+        ("CALL_TIMEOUT", "20s"),
+        ("REQUEST_DEADLINE", "30s"),
+        ("ACQUIRE_TIMEOUT", "20s"),
+    ];
+    let system = System::start(Backend::Postgres, &settings).await;
     let journey = Command::new(env!("CARGO_BIN_EXE_shop"))
         .args(["--base-url", &system.shop.base, "--skip", "browser::"])
         .output()
