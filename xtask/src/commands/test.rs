@@ -39,22 +39,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "warnings",
         ])
     });
-    let mut tests = vec![
-        "test",
-        "--workspace",
-        "--lib",
-        "--bins",
-        "--tests",
-        "--no-fail-fast",
-    ];
+    let mut tests = vec!["test", "--workspace", "--no-fail-fast"];
     if args.quick {
         report.skip("PostgreSQL tests", "--quick");
         tests.extend(["--", "--skip", "postgres"]);
     }
     report.step("tests", || cargo_step(&tests));
-    report.step("doc tests", || {
-        cargo_step(&["test", "--workspace", "--doc"])
-    });
     if cargo_with(["deny", "--version"])
         .stdout_null()
         .stderr_null()
