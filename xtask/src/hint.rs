@@ -1,6 +1,9 @@
 //! Errors for people: what went wrong, why, and `hint:` what to do about it.
 
-use std::fmt::{self, Display};
+use std::{
+    fmt::{self, Display},
+    process::ExitCode,
+};
 
 use anstyle::{AnsiColor, Style};
 
@@ -29,6 +32,31 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
 /// An error with what to do about it.
 pub(crate) fn fail<T>(message: impl Display, hint: impl Display) -> anyhow::Result<T> {
     Err(anyhow::anyhow!("{message}")).hint(hint)
+}
+
+/// Something wrong in what was asked for, rather than in doing it.
+#[derive(Debug)]
+struct Usage(String);
+
+impl Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error in what was asked for, with what can be asked for.
+pub(crate) fn usage<T>(message: impl Display, hint: impl Display) -> anyhow::Result<T> {
+    Err(Usage(message.to_string())).hint(hint)
+}
+
+/// 2 for wrong use, as clap does it; else 1.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<Usage>().is_some() {
+        return ExitCode::from(2);
+    }
+    ExitCode::FAILURE
 }
 
 /// Prints `error:` with its causes, then `hint:` if there is one.

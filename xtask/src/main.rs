@@ -6,9 +6,17 @@
 )]
 
 mod commands;
+mod config;
+mod git;
+mod gitops;
 mod hint;
+mod image;
+mod output;
+mod pause;
+mod release;
 mod signal;
 mod system;
+mod version;
 mod workspace;
 
 use std::process::ExitCode;
@@ -25,18 +33,40 @@ use clap::Parser;
 enum Command {
     Up(commands::up::Args),
     Test(commands::test::Args),
+    Affected(commands::affected::Args),
+    Why(commands::why::Args),
+    Release(commands::release::Args),
+    Image(commands::image::Args),
+    Rebuild(commands::rebuild::Args),
+    Promote(commands::promote::Args),
+    Rollback(commands::rollback::Args),
+    Resume(commands::resume::Args),
+    Status(commands::status::Args),
+    Dora(commands::dora::Args),
+    Changelog(commands::changelog::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::Up(args) => commands::up::run(&args),
         Command::Test(args) => commands::test::run(&args),
+        Command::Affected(args) => commands::affected::run(&args),
+        Command::Why(args) => commands::why::run(&args),
+        Command::Release(args) => commands::release::run(&args),
+        Command::Image(args) => commands::image::run(&args),
+        Command::Rebuild(args) => commands::rebuild::run(&args),
+        Command::Promote(args) => commands::promote::run(&args),
+        Command::Rollback(args) => commands::rollback::run(&args),
+        Command::Resume(args) => commands::resume::run(&args),
+        Command::Status(args) => commands::status::run(&args),
+        Command::Dora(args) => commands::dora::run(&args),
+        Command::Changelog(args) => commands::changelog::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             hint::report(&error);
-            ExitCode::FAILURE
+            hint::exit_code(&error)
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Where things are, and Cargo.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     path::{Path, PathBuf},
 };
@@ -17,9 +18,67 @@ pub(crate) fn root() -> &'static Path {
         .expect("xtask stands in the workspace's root")
 }
 
+/// What a build of an image may see of the environment: where tools and caches are and how to reach the network,
+/// nothing that changes what is built. Variables for a build stand in `[env]` of .cargo/config.toml, which counts.
+const PASSED: [&str; 32] = [
+    "ALL_PROXY",
+    "CARGO_BUILD_BUILD_DIR",
+    "CARGO_BUILD_JOBS",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_HOME",
+    "CARGO_HTTP_*",
+    "CARGO_NET_*",
+    "CARGO_REGISTRIES_*",
+    "CARGO_REGISTRY_*",
+    "CARGO_SOURCE_*",
+    "CARGO_TARGET_DIR",
+    "CARGO_TERM_*",
+    "GIT_ASKPASS",
+    "GIT_CONFIG_*",
+    "GIT_SSH*",
+    "HOME",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "PATH",
+    "RUSTUP_*",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TERM",
+    "TMPDIR",
+    "USER",
+    "XDG_CONFIG_HOME",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+];
+
+/// Whether a build of an image sees this variable of its caller's environment.
+pub(super) fn is_passed(name: &str) -> bool {
+    PASSED.iter().any(|passed| match passed.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == *passed,
+    })
+}
+
+/// The whole environment of a build of an image, and of all that its key is computed from.
+pub(crate) fn build_environment() -> HashMap<OsString, OsString> {
+    std::env::vars_os()
+        .filter(|(name, _)| name.to_str().is_some_and(is_passed))
+        .collect()
+}
+
 /// The Cargo that runs this program.
-fn cargo() -> OsString {
+pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Where Cargo keeps what it downloads.
+pub(crate) fn cargo_home() -> PathBuf {
+    let home = || std::env::home_dir().unwrap_or_default().join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
 }
 
 /// Cargo with these arguments, in the root.

@@ -1,0 +1,304 @@
+//! From the services that changed to the record: key, image, version, tags, one commit. Each step finds its own work
+//! done, so that the next run finishes what one that was cut off has begun.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::{
+    config::Config,
+    gitops::{Done, Intent, Outcome, Record, Release, Repository, ServiceOutcome, Snapshot},
+    hint::fail,
+    image::{self, Attached, registry::Registry},
+    version::{Claim, Next, Versions},
+    workspace::{self, ContentKey, Service, Workspace},
+};
+
+/// How often another run may take the version that this one wants.
+const ATTEMPTS: usize = 8;
+
+/// Where services come from and where they go.
+pub(crate) struct Place<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) config: &'a Config,
+    pub(crate) environment: &'a str,
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) repository: &'a Repository,
+    /// What the environments run.
+    pub(crate) record: &'a Snapshot,
+}
+
+/// A service whose key the environment doesn't run.
+struct Candidate {
+    service: Service,
+    key: ContentKey,
+    record: Option<Record>,
+}
+
+/// A candidate that is to be released, and its image where that is there already.
+struct Planned {
+    candidate: Candidate,
+    next: Next,
+    image: Option<String>,
+}
+
+/// Releases the services that changed: these, or all. `fix` says what was broken, where this is its repair.
+pub(crate) fn release(
+    place: &Place<'_>,
+    services: &[String],
+    fix: Option<String>,
+) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::of(place.environment);
+    let candidates = candidates(place, services, &mut outcome)?;
+    if !candidates.is_empty() {
+        let mut versions = Versions::open(place.root, place.config)?;
+        let registry = Registry::new()?;
+        let planned = plan(place, &versions, &registry, candidates, &mut outcome)?;
+        // All of them before the first version: where one doesn't build, nothing is released.
+        let images = planned
+            .iter()
+            .map(|planned| publish(place, &registry, planned));
+        let images = images.collect::<anyhow::Result<Vec<_>>>()?;
+        let mut releases = Vec::new();
+        for (planned, image) in planned.into_iter().zip(images) {
+            releases.extend(name(
+                place,
+                &mut versions,
+                &registry,
+                planned,
+                image,
+                &mut outcome,
+            )?);
+        }
+        let intent = Intent::Release {
+            environment: place.environment.to_owned(),
+            releases,
+            fix,
+        };
+        outcome.add(place.repository.apply(&intent, &registry)?);
+    }
+    outcome.sort();
+    Ok(outcome)
+}
+
+/// Says what [`release`] would do, and does none of it. Images that it would build have no digest yet.
+pub(crate) fn dry_run(place: &Place<'_>, services: &[String]) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::of(place.environment);
+    let candidates = candidates(place, services, &mut outcome)?;
+    if !candidates.is_empty() {
+        let versions = Versions::open(place.root, place.config)?;
+        let registry = Registry::new()?;
+        for planned in plan(place, &versions, &registry, candidates, &mut outcome)? {
+            let (version, _) = planned.next.names();
+            outcome.services.push(ServiceOutcome {
+                service: planned.candidate.service.name,
+                action: Done::Released,
+                version: version.to_string(),
+                reused: planned.image.is_some(),
+                digest: planned.image.unwrap_or_default(),
+                key: planned.candidate.key.key,
+            });
+        }
+    }
+    outcome.sort();
+    Ok(outcome)
+}
+
+/// The services that the environment doesn't run as they are here. What becomes of the others goes into `outcome`.
+fn candidates(
+    place: &Place<'_>,
+    services: &[String],
+    outcome: &mut Outcome,
+) -> anyhow::Result<Vec<Candidate>> {
+    for name in services {
+        place.workspace.service(name)?;
+    }
+    let keys = place.workspace.each_key(|service, key| {
+        let wanted = services.is_empty() || services.contains(&service.name);
+        Ok(wanted.then(|| (service.clone(), key)))
+    })?;
+    let now = Timestamp::now();
+    let mut candidates = Vec::new();
+    for (service, key) in keys.into_iter().flatten() {
+        let record = place.record.record(place.environment, &service.name)?;
+        if let Some(record) = &record {
+            if let Some(hold) = record.held(now) {
+                outcome
+                    .notes
+                    .push(hold.note(place.environment, &service.name));
+                outcome.stays(Done::Held, &service.name, record);
+                continue;
+            }
+            let repository = place.config.repository(&service.name);
+            if record.key == key.key && record.repository == repository {
+                outcome.stays(Done::Unchanged, &service.name, record);
+                continue;
+            }
+        }
+        candidates.push(Candidate {
+            service,
+            key,
+            record,
+        });
+    }
+    workspace::refuse_dirty(candidates.iter().map(|candidate| &candidate.key))?;
+    Ok(candidates)
+}
+
+/// The versions of the candidates, and the images that are there already. Those that a later commit has overtaken go
+/// into `outcome`.
+fn plan(
+    place: &Place<'_>,
+    versions: &Versions,
+    registry: &Registry,
+    candidates: Vec<Candidate>,
+    outcome: &mut Outcome,
+) -> anyhow::Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    for candidate in candidates {
+        let Some(next) = next(place, versions, &candidate, outcome)? else {
+            continue;
+        };
+        let repository = place.config.repository(&candidate.service.name);
+        let image = registry.resolve(&repository, &image::key_tag(&candidate.key.key))?;
+        planned.push(Planned {
+            candidate,
+            next,
+            image,
+        });
+    }
+    Ok(planned)
+}
+
+/// The candidate's version; none where a later commit has one already, which goes into `outcome`.
+fn next(
+    place: &Place<'_>,
+    versions: &Versions,
+    candidate: &Candidate,
+    outcome: &mut Outcome,
+) -> anyhow::Result<Option<Next>> {
+    let Candidate {
+        service,
+        key,
+        record,
+    } = candidate;
+    let closure = place.workspace.closure_paths(key);
+    let next = versions.next(&service.name, &closure, &key.key)?;
+    let Next::Superseded { version, tag } = next else {
+        return Ok(Some(next));
+    };
+    let commit = &versions.source().commit;
+    outcome.notes.push(format!(
+        "{}: {tag} is at a later commit than {commit}",
+        service.name
+    ));
+    match record {
+        Some(record) => outcome.stays(Done::Superseded, &service.name, record),
+        None => outcome.services.push(ServiceOutcome {
+            service: service.name.clone(),
+            action: Done::Superseded,
+            version: version.to_string(),
+            digest: String::new(),
+            key: key.key.clone(),
+            reused: false,
+        }),
+    }
+    Ok(None)
+}
+
+/// Pushes the image under its key, unless it is there. Returns its digest.
+fn publish(place: &Place<'_>, registry: &Registry, planned: &Planned) -> anyhow::Result<String> {
+    if let Some(digest) = &planned.image {
+        return Ok(digest.clone());
+    }
+    let Candidate { service, key, .. } = &planned.candidate;
+    let repository = place.config.repository(&service.name);
+    eprintln!("{}: building", service.name);
+    let image = image::make(place.workspace, service, key)?;
+    let pushed = registry.push(&repository, &image, &[&image::key_tag(&key.key)])?;
+    eprintln!(
+        "{}: pushed {}, {} bytes",
+        service.name, image.manifest.digest, pushed.bytes
+    );
+    Ok(image.manifest.digest)
+}
+
+/// Gives the image its version: the Git tag, which only one run gets, then the tag in the registry.
+fn name(
+    place: &Place<'_>,
+    versions: &mut Versions,
+    registry: &Registry,
+    planned: Planned,
+    digest: String,
+    outcome: &mut Outcome,
+) -> anyhow::Result<Option<Release>> {
+    let Planned {
+        candidate,
+        mut next,
+        image: reused,
+    } = planned;
+    for _ in 0..ATTEMPTS {
+        if let Next::New(new) = &next
+            && versions.claim(new, &digest)? == Claim::Taken
+        {
+            versions.refresh()?;
+            match self::next(place, versions, &candidate, outcome)? {
+                Some(again) => next = again,
+                None => return Ok(None),
+            }
+            continue;
+        }
+        let (version, tag) = next.names();
+        if let Next::Tagged { digest: tagged, .. } = &next
+            && *tagged != digest
+        {
+            return fail(
+                format!("{tag} stands for {tagged}, and the same inputs now gave {digest}"),
+                format!(
+                    "something outside of the content key changed the image; `cargo xtask rebuild --verify {}@{version}` shows what",
+                    candidate.service.name
+                ),
+            );
+        }
+        let source = versions.source();
+        let repository = place.config.repository(&candidate.service.name);
+        let about = json!({
+            "version": version.to_string(),
+            "tag": tag,
+            "revision": source.commit,
+            "committed": source.committed,
+        });
+        let Some(image) = registry.size(&repository, &digest)? else {
+            return fail(
+                format!("{repository} does not have {digest} any more"),
+                "run this again: it is built and pushed anew",
+            );
+        };
+        let about = Attached::json(
+            &image.manifest,
+            image::RELEASE,
+            about.to_string().into_bytes(),
+        )?;
+        registry.attach(&repository, &digest, about)?;
+        registry.tag(&repository, &digest, &version.to_string())?;
+        eprintln!("{}: {version}, tagged {tag}", candidate.service.name);
+        return Ok(Some(Release {
+            service: candidate.service.name,
+            repository,
+            version: version.to_string(),
+            digest,
+            key: candidate.key.key,
+            source: source.commit.clone(),
+            committed: source.committed,
+            reused: reused.is_some(),
+        }));
+    }
+    fail(
+        format!(
+            "other runs took each version of {} that this one wanted, {ATTEMPTS} times",
+            candidate.service.name
+        ),
+        "run this again",
+    )
+}
