@@ -218,8 +218,10 @@ fn publish(place: &Place<'_>, registry: &Registry, planned: &Planned) -> anyhow:
     let image = image::make(place.workspace, service, key)?;
     let pushed = registry.push(&repository, &image, &[&image::key_tag(&key.key)])?;
     eprintln!(
-        "{}: pushed {}, {} bytes",
-        service.name, image.manifest.digest, pushed.bytes
+        "{}: pushed {}, {:.1} MB",
+        service.name,
+        image.manifest.digest,
+        pushed.bytes as f64 / 1e6
     );
     Ok(image.manifest.digest)
 }

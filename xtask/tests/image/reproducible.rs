@@ -138,5 +138,5 @@ fn what_does_not_build_or_exist_is_an_error_for_people() {
     let mut unknown = xtask(&repo.root, &["image", "gamma"]);
     assert_eq!(unknown.status().unwrap().code(), Some(2));
     let said = error(&mut unknown);
-    assert!(said.contains("services/ holds alpha, beta"), "{said}");
+    assert!(said.contains("services/ has alpha, beta"), "{said}");
 }
