@@ -9,7 +9,9 @@ use ureq::http::{
 use super::{
     blobs::stored,
     client::{Answer, Call, Client},
+    errors::said,
     name::Name,
+    retry::Failed,
 };
 use crate::{
     hint::{WithHint, fail},
@@ -134,7 +136,19 @@ impl Client {
         let url = name.url(&format!("manifests/{reference}"));
         let call = Call::write(name, Method::PUT, url, manifest.bytes)
             .header(CONTENT_TYPE, manifest.media_type);
-        let answer = self.send(&call)?;
+        let answer = self.patience.persist(|| {
+            let answer = self.once(&call)?;
+            // docker-registry does not know a blob in the moment in which another run pushes the same one.
+            if answer.status == 400 && answer.says("MANIFEST_BLOB_UNKNOWN") {
+                return Err(Failed::passing(format!(
+                    "{} misses a part of what it was given for {}{}",
+                    name.host,
+                    name.path,
+                    said(&answer)
+                )));
+            }
+            Ok(answer)
+        })?;
         if answer.is_success() {
             stored(name, &answer, manifest.digest)?;
         }

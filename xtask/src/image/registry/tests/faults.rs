@@ -133,6 +133,16 @@ fn every_answer_may_be_lost() {
 }
 
 #[test]
+fn a_registry_in_which_another_run_pushes_the_same_is_asked_again() {
+    let server = Server::start();
+    let body = r#"{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match uploaded content"},{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+    let proxy = once_each(&server, is_manifest, move || {
+        Fault::answer("400 Bad Request", "", body)
+    });
+    push_and_look(&server, &proxy, &image("catalog"));
+}
+
+#[test]
 fn uploads_that_break_in_the_middle_are_made_again() {
     let server = Server::start();
     let proxy = once_each(
