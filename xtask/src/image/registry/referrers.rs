@@ -78,20 +78,17 @@ impl Client {
         entry.artifact_type = kind.artifact_type.or(Some(kind.config.media_type));
         let tag = tag(subject);
         self.patience.persist(|| {
-            let known = self.listed(name, subject)?;
-            if known.list.iter().any(|it| it.digest == manifest.digest) {
-                return Ok(());
-            }
             let mut list = match self.manifest(name, &tag)? {
                 Some(stored) => parse(name, &stored.bytes)?,
                 None => json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}),
             };
-            let entries = list["manifests"].as_array_mut();
-            let entry = serde_json::to_value(&entry).map_err(anyhow::Error::from)?;
-            match entries {
-                Some(entries) => entries.push(entry),
-                None => return Ok(fail(format!("{name}:{tag} lists nothing"), "delete that tag")?),
+            let Some(entries) = list["manifests"].as_array_mut() else {
+                return Ok(fail(format!("{name}:{tag} lists nothing"), "delete that tag")?);
+            };
+            if entries.iter().any(|it| it["digest"] == manifest.digest) {
+                return Ok(());
             }
+            entries.push(serde_json::to_value(&entry).map_err(anyhow::Error::from)?);
             let bytes = list.to_string().into_bytes();
             let answer = self.put(
                 name,
