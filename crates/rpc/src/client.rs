@@ -32,8 +32,7 @@ use tracing::Instrument;
 pub use crate::retry::Retry;
 use crate::{
     call::{self, Call},
-    deadline,
-    server::duration,
+    deadline, duration,
 };
 
 /// HTTP/2 and TCP keepalive: a peer that vanished without a word is noticed after the two together.

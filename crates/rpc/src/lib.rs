@@ -28,6 +28,8 @@
 //! # Ok(()) }
 //! ```
 
+use std::time::Duration;
+
 mod body;
 mod call;
 pub mod client;
@@ -44,3 +46,12 @@ pub mod server;
 /// `max_decoding_message_size(rpc::MESSAGE_LIMIT).max_encoding_message_size(rpc::MESSAGE_LIMIT)`.
 /// By default tonic decodes 4 MiB, and encodes without limit.
 pub const MESSAGE_LIMIT: usize = 4 << 20;
+
+/// Parses a duration of at least a millisecond.
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
+        Ok(_) => Err("must be at least 1ms".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}

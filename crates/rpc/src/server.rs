@@ -33,7 +33,7 @@ use tracing::Instrument;
 use crate::{
     body::Ended,
     call::{self, Call},
-    deadline, metrics,
+    deadline, duration, metrics,
 };
 
 /// tonic times the `grpc-timeout` header too and answers CANCELLED. We are that much earlier, so
@@ -198,15 +198,6 @@ async fn end_streams(
     next.run(request)
         .await
         .map(|body| Body::new(Ended::new(body, end)))
-}
-
-/// Parses a duration of at least a millisecond.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if duration >= Duration::from_millis(1) => Ok(duration),
-        Ok(_) => Err("must be at least 1ms".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]
