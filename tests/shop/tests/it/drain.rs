@@ -27,7 +27,7 @@ const SETTINGS: Settings<'static> = &[
 ];
 const CUSTOMERS: usize = 4;
 /// How many orders fall at least into each part of the test.
-const ORDERS: usize = 10;
+const ORDERS: usize = 12;
 
 /// Customers who order one after the other, until they are told to stop.
 struct Load {
@@ -133,6 +133,7 @@ async fn on_postgres_sigterm_under_load_fails_no_request() {
         load.go_on().await;
     }
     let placed = load.end().await;
+    assert!(placed > 100, "only {placed} orders");
 
     let [orders, fulfilment] =
         [&databases.orders, &databases.fulfilment].map(TestDatabase::connect);
