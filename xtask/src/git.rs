@@ -222,6 +222,41 @@ pub(crate) fn says_moved(reason: &str) -> bool {
     .any(|words| reason.contains(words))
 }
 
+/// What the remote itself said, of what a command said to people.
+pub(crate) fn remote_words(words: &str) -> String {
+    let said: Vec<&str> = words
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("remote:")?.trim()))
+        .collect();
+    said.join(" / ")
+}
+
+/// One object, as `git cat-file --batch` prints it: `<id> <type> <size>`, the content, a newline.
+pub(crate) struct Object<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) content: &'a [u8],
+    /// What was printed after it.
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Object<'a> {
+    /// The first of what was printed; none where that is no object.
+    pub(crate) fn first(printed: &'a [u8]) -> Option<Self> {
+        let end = printed.iter().position(|byte| *byte == b'\n')?;
+        let mut header = std::str::from_utf8(&printed[..end]).ok()?.split(' ');
+        let (id, kind) = (header.next()?, header.next()?);
+        let size: usize = header.next()?.parse().ok()?;
+        let after = &printed[end + 1..];
+        Some(Self {
+            id,
+            kind,
+            content: after.get(..size)?,
+            rest: after.get(size + 1..)?,
+        })
+    }
+}
+
 fn run(command: &duct::Expression) -> anyhow::Result<Ran> {
     let ran = command
         .env("LC_ALL", "C")

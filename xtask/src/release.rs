@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     gitops::{Done, Intent, Outcome, Record, Release, Repository, ServiceOutcome, Snapshot},
     hint::fail,
-    image::{self, Attached, registry::Registry},
+    image::{self, registry::Registry},
     version::{Claim, Next, Versions},
     workspace::{self, ContentKey, Service, Workspace},
 };
@@ -33,6 +33,8 @@ pub(crate) struct Place<'a> {
 struct Candidate {
     service: Service,
     key: ContentKey,
+    /// Where its images are: registry and path.
+    repository: String,
     record: Option<Record>,
 }
 
@@ -43,66 +45,69 @@ struct Planned {
     image: Option<String>,
 }
 
-/// Releases the services that changed: these, or all. `fix` says what was broken, where this is its repair.
+/// Releases the services that changed: these, or all. `fix` says what was broken, where this is its repair. A dry run
+/// says what would be done, and does none of it; images that it would build have no digest yet.
 pub(crate) fn release(
     place: &Place<'_>,
     services: &[String],
     fix: Option<String>,
+    dry_run: bool,
 ) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::of(place.environment);
     let candidates = candidates(place, services, &mut outcome)?;
     if !candidates.is_empty() {
         let mut versions = Versions::open(place.root, place.config)?;
-        let registry = Registry::new()?;
+        let registry = Registry::new();
         let planned = plan(place, &versions, &registry, candidates, &mut outcome)?;
-        // All of them before the first version: where one doesn't build, nothing is released.
-        let images = planned
-            .iter()
-            .map(|planned| publish(place, &registry, planned));
-        let images = images.collect::<anyhow::Result<Vec<_>>>()?;
-        let mut releases = Vec::new();
-        for (planned, image) in planned.into_iter().zip(images) {
-            releases.extend(name(
-                place,
-                &mut versions,
-                &registry,
-                planned,
-                image,
-                &mut outcome,
-            )?);
+        if dry_run {
+            let promised = planned.into_iter().map(Planned::promise);
+            outcome.services.extend(promised);
+        } else {
+            let releases = make(place, &mut versions, &registry, planned, &mut outcome)?;
+            let intent = Intent::Release {
+                environment: place.environment.to_owned(),
+                releases,
+                fix,
+            };
+            outcome.add(place.repository.apply(&intent, &registry)?);
         }
-        let intent = Intent::Release {
-            environment: place.environment.to_owned(),
-            releases,
-            fix,
-        };
-        outcome.add(place.repository.apply(&intent, &registry)?);
     }
     outcome.sort();
     Ok(outcome)
 }
 
-/// Says what [`release`] would do, and does none of it. Images that it would build have no digest yet.
-pub(crate) fn dry_run(place: &Place<'_>, services: &[String]) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::of(place.environment);
-    let candidates = candidates(place, services, &mut outcome)?;
-    if !candidates.is_empty() {
-        let versions = Versions::open(place.root, place.config)?;
-        let registry = Registry::new()?;
-        for planned in plan(place, &versions, &registry, candidates, &mut outcome)? {
-            let (version, _) = planned.next.names();
-            outcome.services.push(ServiceOutcome {
-                service: planned.candidate.service.name,
-                action: Done::Released,
-                version: version.to_string(),
-                reused: planned.image.is_some(),
-                digest: planned.image.unwrap_or_default(),
-                key: planned.candidate.key.key,
-            });
+impl Planned {
+    /// What a dry run says of it.
+    fn promise(self) -> ServiceOutcome {
+        ServiceOutcome {
+            service: self.candidate.service.name,
+            action: Done::Released,
+            version: self.next.names().0.to_string(),
+            reused: self.image.is_some(),
+            digest: self.image.unwrap_or_default(),
+            key: self.candidate.key.key,
         }
     }
-    outcome.sort();
-    Ok(outcome)
+}
+
+/// Sees to it that each has its image and its version.
+fn make(
+    place: &Place<'_>,
+    versions: &mut Versions,
+    registry: &Registry,
+    planned: Vec<Planned>,
+    outcome: &mut Outcome,
+) -> anyhow::Result<Vec<Release>> {
+    // All images before the first version: where one doesn't build, nothing is released.
+    let images = planned
+        .iter()
+        .map(|planned| publish(place, registry, planned));
+    let images = images.collect::<anyhow::Result<Vec<_>>>()?;
+    let mut releases = Vec::new();
+    for (planned, image) in planned.into_iter().zip(images) {
+        releases.extend(name(place, versions, registry, planned, image, outcome)?);
+    }
+    Ok(releases)
 }
 
 /// The services that the environment doesn't run as they are here. What becomes of the others goes into `outcome`.
@@ -122,6 +127,7 @@ fn candidates(
     let mut candidates = Vec::new();
     for (service, key) in keys.into_iter().flatten() {
         let record = place.record.record(place.environment, &service.name)?;
+        let repository = place.config.repository(&service.name);
         if let Some(record) = &record {
             if let Some(hold) = record.held(now) {
                 outcome
@@ -130,7 +136,6 @@ fn candidates(
                 outcome.stays(Done::Held, &service.name, record);
                 continue;
             }
-            let repository = place.config.repository(&service.name);
             if record.key == key.key && record.repository == repository {
                 outcome.stays(Done::Unchanged, &service.name, record);
                 continue;
@@ -139,6 +144,7 @@ fn candidates(
         candidates.push(Candidate {
             service,
             key,
+            repository,
             record,
         });
     }
@@ -160,8 +166,7 @@ fn plan(
         let Some(next) = next(place, versions, &candidate, outcome)? else {
             continue;
         };
-        let repository = place.config.repository(&candidate.service.name);
-        let image = registry.resolve(&repository, &image::key_tag(&candidate.key.key))?;
+        let image = registry.resolve(&candidate.repository, &image::key_tag(&candidate.key.key))?;
         planned.push(Planned {
             candidate,
             next,
@@ -182,6 +187,7 @@ fn next(
         service,
         key,
         record,
+        ..
     } = candidate;
     let closure = place.workspace.closure_paths(key);
     let next = versions.next(&service.name, &closure, &key.key)?;
@@ -212,11 +218,15 @@ fn publish(place: &Place<'_>, registry: &Registry, planned: &Planned) -> anyhow:
     if let Some(digest) = &planned.image {
         return Ok(digest.clone());
     }
-    let Candidate { service, key, .. } = &planned.candidate;
-    let repository = place.config.repository(&service.name);
+    let Candidate {
+        service,
+        key,
+        repository,
+        ..
+    } = &planned.candidate;
     eprintln!("{}: building", service.name);
     let image = image::make(place.workspace, service, key)?;
-    let pushed = registry.push(&repository, &image, &[&image::key_tag(&key.key)])?;
+    let pushed = registry.push(repository, &image, &[&image::key_tag(&key.key)])?;
     eprintln!(
         "{}: pushed {}, {:.1} MB",
         service.name,
@@ -264,25 +274,15 @@ fn name(
             );
         }
         let source = versions.source();
-        let repository = place.config.repository(&candidate.service.name);
         let about = json!({
             "version": version.to_string(),
             "tag": tag,
             "revision": source.commit,
             "committed": source.committed,
         });
-        let Some(image) = registry.size(&repository, &digest)? else {
-            return fail(
-                format!("{repository} does not have {digest} any more"),
-                "run this again: it is built and pushed anew",
-            );
-        };
-        let about = Attached::json(
-            &image.manifest,
-            image::RELEASE,
-            about.to_string().into_bytes(),
-        )?;
-        registry.attach(&repository, &digest, about)?;
+        let repository = candidate.repository;
+        let about = about.to_string().into_bytes();
+        registry.attach_json(&repository, &digest, image::RELEASE, about)?;
         registry.tag(&repository, &digest, &version.to_string())?;
         eprintln!("{}: {version}, tagged {tag}", candidate.service.name);
         return Ok(Some(Release {

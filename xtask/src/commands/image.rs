@@ -103,12 +103,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.push {
         workspace::refuse_dirty(&keys)?;
     }
-    let registry = args.push.then(Registry::new).transpose()?;
+    let registry = args.push.then(Registry::new);
     let mut rows = Vec::new();
     for (service, key) in services.into_iter().zip(&keys) {
         rows.push(one(
             args,
-            &config.registry,
+            &config.repository(&service.name),
             registry.as_ref(),
             &workspace,
             service,
@@ -120,13 +120,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn one(
     args: &Args,
-    prefix: &str,
+    repository: &str,
     registry: Option<&Registry>,
     workspace: &Workspace,
     service: &Service,
     key: &ContentKey,
 ) -> anyhow::Result<Row> {
-    let repository = format!("{prefix}/{}", service.name);
     let tag = image::key_tag(&key.key);
     let mut row = Row {
         service: service.name.clone(),
@@ -138,8 +137,8 @@ fn one(
         layers: Vec::new(),
     };
     if let Some(registry) = registry
-        && let Some(digest) = registry.resolve(&repository, &tag)?
-        && let Some(contents) = registry.size(&repository, &digest)?
+        && let Some(digest) = registry.resolve(repository, &tag)?
+        && let Some(contents) = registry.size(repository, &digest)?
     {
         row.reused = true;
         row.tell(digest, contents.layers);
@@ -151,13 +150,13 @@ fn one(
     }
     let image = image::make(workspace, service, key)?;
     if let Some(folder) = &args.oci_archive {
-        write(folder, &service.name, &image::archive(&image, &repository)?)?;
+        write(folder, &service.name, &image::archive(&image, repository)?)?;
     }
     if args.docker {
-        load(image::archive(&image, &repository)?)?;
+        load(image::archive(&image, repository)?)?;
     }
     if let Some(registry) = registry {
-        registry.push(&repository, &image, &[&tag])?;
+        registry.push(repository, &image, &[&tag])?;
     }
     let layers = image.layers.iter().map(Blob::descriptor).collect();
     row.tell(image.manifest.digest, layers);

@@ -20,7 +20,7 @@ use crate::{
     image::{self, Blob, Image, registry::Registry},
     output::Format,
     version,
-    workspace::{ContentKey, Manifests, Workspace},
+    workspace::{ContentKey, Workspace},
 };
 
 /// Builds a release again from the commit that its Git tag names, and compares the image with the one recorded there.
@@ -66,8 +66,8 @@ struct Rebuilt {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let parts = args.release.split_once('@');
-    let Some((service, version)) = parts.filter(|(_, version)| Version::parse(version).is_ok())
-    else {
+    let parts = parts.and_then(|(service, version)| Some((service, Version::parse(version).ok()?)));
+    let Some((service, version)) = parts else {
         return usage(
             format!("`{}` is no release", args.release),
             "takes SERVICE@VERSION, for example catalog@1.4.2",
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let root = config::root()?;
     let config = Config::load(&root, &args.overrides)?;
-    let tag = format!("{service}-v{version}");
+    let tag = version::tag(service, &version);
     let (recorded_key, recorded_digest) = recorded(&root, &config, &tag)?;
 
     let folder = tempfile::Builder::new()
@@ -86,10 +86,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let workspace = Workspace::load(&clone, &Config::load(&clone, &args.overrides)?.target)?;
     let found = workspace.service(service)?;
     let key = workspace.key(found)?;
-    let repository = format!("{}/{service}", config.registry);
+    let repository = config.repository(service);
     let mut rebuilt = Rebuilt {
         service: service.to_owned(),
-        version: version.to_owned(),
+        version: version.to_string(),
         commit: in_clone(&clone, &["rev-parse", "HEAD"])?.text("git names no commit")?,
         same: false,
         differences: Vec::new(),
@@ -178,7 +178,7 @@ fn key_differences(
     repository: &str,
     digest: &str,
 ) -> anyhow::Result<Vec<String>> {
-    let Some(recorded) = Registry::new()?.key_manifest(repository, digest)? else {
+    let Some(recorded) = Registry::new().key_manifest(repository, digest)? else {
         return Ok(vec!["the key".to_owned()]);
     };
     let changes = key.manifest.changes_from(&recorded);
@@ -187,7 +187,7 @@ fn key_differences(
 
 /// What of the recorded image is another in this one: layers, and files in them.
 fn differences(image: &Image, repository: &str, digest: &str) -> anyhow::Result<Vec<String>> {
-    let registry = Registry::new()?;
+    let registry = Registry::new();
     let Some(recorded) = registry.size(repository, digest)? else {
         return fail(
             format!("{repository} has no {digest}, to say what differs from it"),

@@ -24,7 +24,7 @@ impl Target {
         let root = config::root()?;
         let config = Config::load(&root, &self.overrides)?;
         let repository = Repository::open(&root, &config)?;
-        let registry = crate::image::registry::Registry::new()?;
+        let registry = crate::image::registry::Registry::new();
         let outcome = if self.dry_run {
             repository.plan(intent, &registry)?
         } else {

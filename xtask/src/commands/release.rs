@@ -37,10 +37,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         repository: &sides.repository,
         record: &sides.record,
     };
-    let outcome = if args.dry_run {
-        release::dry_run(&place, &args.services)?
-    } else {
-        release::release(&place, &args.services, args.fix.clone())?
-    };
+    let outcome = release::release(&place, &args.services, args.fix.clone(), args.dry_run)?;
     record::print(&outcome, args.comparison.format)
 }

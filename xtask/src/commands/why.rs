@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     gitops::Record,
-    hint::{fail, usage},
+    hint::fail,
     image::registry::Registry,
     output::table,
-    workspace::{Change, KeyManifest, Manifests, Workspace},
+    workspace::{Change, KeyManifest, Workspace},
 };
 
 /// Says which file, package or feature makes a service differ from what an environment runs.
@@ -43,27 +43,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         ..
     } = args.comparison.load()?;
     let record = record.record(&environment, &args.service)?;
-    let Some(service) = workspace
-        .services()
-        .iter()
-        .find(|service| service.name == args.service)
-    else {
-        let known: Vec<&str> = workspace
-            .services()
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        return usage(
-            format!("there is no service `{}`", args.service),
-            format!("services/ has {}", known.join(", ")),
-        );
-    };
-
+    let service = workspace.service(&args.service)?;
     let key = workspace.key(service)?;
     let deployed = match &record {
         None => KeyManifest::default(),
         Some(record) if key.key.trim_end_matches("-dirty") == record.key => key.manifest.clone(),
-        Some(record) => manifest_behind(record, &workspace, &Registry::new()?)?,
+        Some(record) => manifest_behind(record, &workspace, &Registry::new())?,
     };
     let why = Why {
         service: service.name.clone(),
@@ -80,7 +65,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn manifest_behind(
     record: &Record,
     workspace: &Workspace,
-    registry: &impl Manifests,
+    registry: &Registry,
 ) -> anyhow::Result<KeyManifest> {
     if let Some(kept) = workspace.kept(&record.key) {
         return Ok(kept);

@@ -236,9 +236,8 @@ impl Repository {
         match status {
             Some((_, reason)) if says_moved(reason) => Ok(Pushed::Moved(reason.to_owned())),
             Some((_, reason)) if !reason.starts_with("[remote failure]") => {
-                let said: Vec<&str> = ran.words.lines().filter_map(|line| Some(line.strip_prefix("remote:")?.trim())).collect();
                 fail(
-                    format!("{} was not taken by the remote: {reason}: {}", self.branch(), said.join(" / ")),
+                    format!("{} was not taken by the remote: {reason}: {}", self.branch(), git::remote_words(&ran.words)),
                     "nothing was recorded; the words above are the remote's own. Mend that there (a hook, a protected branch, permissions, disk space) and run this again",
                 )
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 
 use super::{policy::Policy, record::Record, yaml::Yaml};
-use crate::git::Store;
+use crate::git::{Object, Store};
 use crate::hint::fail;
 
 /// The records and policies at one commit of the branch.
@@ -77,18 +77,18 @@ impl Snapshot {
         let printed = store
             .run_with(&["cat-file", "--batch"], ids.into_bytes())?
             .output("cannot read the records")?;
-        let (commit, _, mut rest) =
-            split_object(&printed).context("git cat-file printed nothing")?;
+        let commit = Object::first(&printed).context("git cat-file printed nothing")?;
+        let mut rest = commit.rest;
         for path in read {
-            let (_, content, after) =
-                split_object(rest).with_context(|| format!("git cat-file printed no {path}"))?;
-            rest = after;
+            let object =
+                Object::first(rest).with_context(|| format!("git cat-file printed no {path}"))?;
+            rest = object.rest;
             files
                 .entry(path)
-                .and_modify(|file| file.content = Some(content.to_vec()));
+                .and_modify(|file| file.content = Some(object.content.to_vec()));
         }
         Ok(Self {
-            commit: commit.to_owned(),
+            commit: commit.id.to_owned(),
             base,
             files,
         })
@@ -166,18 +166,4 @@ impl Snapshot {
             None => Ok(None),
         }
     }
-}
-
-/// Splits what `git cat-file --batch` prints into id, content and the rest: `<id> <type> <size>`,
-/// the content, a newline.
-fn split_object(printed: &[u8]) -> Option<(&str, &[u8], &[u8])> {
-    let end = printed.iter().position(|byte| *byte == b'\n')?;
-    let header = std::str::from_utf8(&printed[..end]).ok()?;
-    let size: usize = header.rsplit(' ').next()?.parse().ok()?;
-    let content = &printed[end + 1..];
-    Some((
-        header.split(' ').next()?,
-        content.get(..size)?,
-        content.get(size + 1..)?,
-    ))
 }

@@ -20,6 +20,7 @@ use semver::Version;
 pub(crate) use self::{
     changelog::{Released, render},
     remote::Claim,
+    tags::name as tag,
 };
 use self::{
     commits::{Change, Section, bump, changes},

@@ -16,7 +16,10 @@ use anyhow::Context;
 
 use crate::{
     config::{self, Config},
-    git::{Ran, Store, in_clone, remote_name, says_moved, settings_of, without_secrets},
+    git::{
+        Object, Ran, Store, in_clone, remote_name, remote_words, says_moved, settings_of,
+        without_secrets,
+    },
     hint::{WithHint, fail},
     pause::pause,
 };
@@ -274,19 +277,11 @@ impl Remote {
         let mut rest = &printed[..];
         let mut objects = Vec::new();
         for id in ids {
-            let read = || {
-                let end = rest.iter().position(|byte| *byte == b'\n')?;
-                let head = std::str::from_utf8(&rest[..end]).ok()?;
-                let (head, size) = head.rsplit_once(' ')?;
-                let size: usize = size.parse().ok()?;
-                let object = rest.get(end + 1..end + 1 + size)?;
-                let told = head.ends_with(" tag") || head.ends_with(" commit");
-                let object = told.then(|| String::from_utf8_lossy(object).into_owned());
-                Some((object, rest.get(end + size + 2..)?))
-            };
-            let (object, after) = read().with_context(|| format!("cannot read the tag {id}"))?;
-            objects.push(object);
-            rest = after;
+            let object =
+                Object::first(rest).with_context(|| format!("cannot read the tag {id}"))?;
+            let told = matches!(object.kind, "tag" | "commit");
+            objects.push(told.then(|| String::from_utf8_lossy(object.content).into_owned()));
+            rest = object.rest;
         }
         Ok(objects)
     }
@@ -400,18 +395,16 @@ impl Remote {
         }
         let what = format!("tag {tag} was not taken by {}", self.shown());
         match reason.filter(|_| heard) {
-            Some(reason) => {
-                let said: Vec<&str> = words
-                    .lines()
-                    .filter_map(|line| Some(line.strip_prefix("remote:")?.trim()))
-                    .collect();
-                fail(
-                    format!("{what}: {}: {}", without_secrets(reason), said.join(" / ")),
-                    format!(
-                        "the words above are the remote's own: let whoever runs this create tags like {tag} there (a hook, a protected tag, a rule, disk space), and run this again: what has already been done is found and left alone"
-                    ),
-                )
-            }
+            Some(reason) => fail(
+                format!(
+                    "{what}: {}: {}",
+                    without_secrets(reason),
+                    remote_words(words)
+                ),
+                format!(
+                    "the words above are the remote's own: let whoever runs this create tags like {tag} there (a hook, a protected tag, a rule, disk space), and run this again: what has already been done is found and left alone"
+                ),
+            ),
             None => Err(anyhow::anyhow!("{what}: {words}")).hint(hint_for(words)),
         }
     }

@@ -7,7 +7,7 @@ const KEY: &str = "Slipway-Key: ";
 const DIGEST: &str = "Slipway-Digest: ";
 
 /// The tag's name.
-pub(super) fn name(service: &str, version: &Version) -> String {
+pub(crate) fn name(service: &str, version: &Version) -> String {
     format!("{service}-v{version}")
 }
 

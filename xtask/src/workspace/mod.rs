@@ -61,12 +61,6 @@ pub(crate) struct ContentKey {
     pub(crate) manifest: KeyManifest,
 }
 
-/// Where the manifest that an image was made from can be had: it travels with the image.
-pub(crate) trait Manifests {
-    /// The manifest behind the image with this digest in this repository (`registry/path`), if it has one.
-    fn key_manifest(&self, repository: &str, digest: &str) -> anyhow::Result<Option<KeyManifest>>;
-}
-
 /// The workspace as it stands in the work tree.
 pub(crate) struct Workspace {
     target: String,
@@ -149,11 +143,11 @@ impl Workspace {
 
     /// The service with this name.
     pub(crate) fn service(&self, name: &str) -> anyhow::Result<&Service> {
-        match self.services.iter().find(|service| service.name == name) {
+        match self.services().iter().find(|service| service.name == name) {
             Some(service) => Ok(service),
             None => {
                 let known: Vec<&str> = self
-                    .services
+                    .services()
                     .iter()
                     .map(|service| service.name.as_str())
                     .collect();

@@ -33,7 +33,7 @@ use super::{Attached, Blob, Descriptor, Image, KEY_MANIFEST};
 use crate::{
     gitops::Digests,
     hint::{WithHint, fail},
-    workspace::{KeyManifest, Manifests},
+    workspace::KeyManifest,
 };
 
 /// The registries that images go to and come from. A repository is `host[:port]/path`.
@@ -62,8 +62,8 @@ pub(crate) struct Contents {
 
 impl Registry {
     /// With Docker's credentials, which are looked up when a registry asks for them.
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self::with(Credentials::of_docker(), Patience::default()))
+    pub(crate) fn new() -> Self {
+        Self::with(Credentials::of_docker(), Patience::default())
     }
 
     fn with(credentials: Credentials, patience: Patience) -> Self {
@@ -132,6 +132,24 @@ impl Registry {
         self.set_tag(&name, tag, Document::from(&stored))
     }
 
+    /// Adds a JSON document about an image that is there.
+    pub(crate) fn attach_json(
+        &self,
+        repository: &str,
+        digest: &str,
+        artifact_type: &'static str,
+        bytes: Vec<u8>,
+    ) -> anyhow::Result<Pushed> {
+        let Some(image) = self.size(repository, digest)? else {
+            return fail(
+                format!("{repository} does not have {digest} any more"),
+                "run this again: it is built and pushed anew",
+            );
+        };
+        let document = Attached::json(&image.manifest, artifact_type, bytes)?;
+        self.attach(repository, digest, document)
+    }
+
     /// Adds something about an image that is there.
     pub(crate) fn attach(
         &self,
@@ -166,6 +184,22 @@ impl Registry {
             }
         }
         Ok(documents)
+    }
+
+    /// The manifest behind an image's key, if it came with one.
+    pub(crate) fn key_manifest(
+        &self,
+        repository: &str,
+        digest: &str,
+    ) -> anyhow::Result<Option<KeyManifest>> {
+        let documents = self.attached(repository, digest, KEY_MANIFEST)?;
+        let Some(document) = documents.first() else {
+            return Ok(None);
+        };
+        serde_json::from_slice(document)
+            .map(Some)
+            .context(format!("the key manifest of {repository}@{digest}"))
+            .hint("it was written by another version of xtask: run that of the recorded commit")
     }
 
     /// What an image consists of. None where it is not there.
@@ -304,18 +338,5 @@ impl Registry {
 impl Digests for Registry {
     fn exists(&self, repository: &str, digest: &str) -> anyhow::Result<bool> {
         self.client.has_manifest(&Name::parse(repository)?, digest)
-    }
-}
-
-impl Manifests for Registry {
-    fn key_manifest(&self, repository: &str, digest: &str) -> anyhow::Result<Option<KeyManifest>> {
-        let documents = self.attached(repository, digest, KEY_MANIFEST)?;
-        let Some(document) = documents.first() else {
-            return Ok(None);
-        };
-        serde_json::from_slice(document)
-            .map(Some)
-            .context(format!("the key manifest of {repository}@{digest}"))
-            .hint("it was written by another version of xtask: run that of the recorded commit")
     }
 }
