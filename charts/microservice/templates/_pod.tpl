@@ -144,13 +144,16 @@ its dollars doubled. https://kubernetes.io/docs/reference/kubernetes-api/workloa
 {{- include "microservice.container" (dict "root" . "name" "service" "image" (include "microservice.image" .) "spec" (merge $more $own)) -}}
 {{- end }}
 
-{{/* Sidecars or init containers: (list . MAP). */}}
+{{/* Sidecars or init containers: (list . MAP). One without an image runs the service's. */}}
 {{- define "microservice.containers" -}}
 {{- $root := first . -}}
-{{- range $name, $spec := last . }}
+{{- range $name, $given := last . }}
+{{- $spec := omit $given "mounts" -}}
 {{- $mounts := list -}}
-{{- range $volume, $path := $spec.mounts }}{{ $mounts = append $mounts (dict "name" $volume "mountPath" $path) }}{{ end }}
-- {{ include "microservice.container" (dict "root" $root "name" $name "image" $spec.image "spec" (merge (dict "mounts" $mounts) (omit $spec "mounts"))) | nindent 2 | trim }}
+{{- range $volume, $path := $given.mounts }}{{ $mounts = append $mounts (dict "name" $volume "mountPath" $path) }}{{ end -}}
+{{- $_ := set $spec "mounts" $mounts -}}
+{{- if not $spec.image }}{{ $spec = merge $spec (dict "imagePullPolicy" $root.Values.image.pullPolicy "resources" $root.Values.resources) }}{{ end }}
+- {{ include "microservice.container" (dict "root" $root "name" $name "image" ($spec.image | default (include "microservice.image" $root)) "spec" $spec) | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 
