@@ -5,6 +5,7 @@
     reason = "a command line program"
 )]
 
+mod chart;
 mod commands;
 mod config;
 mod git;
@@ -44,6 +45,7 @@ enum Command {
     Status(commands::status::Args),
     Dora(commands::dora::Args),
     Changelog(commands::changelog::Args),
+    Chart(commands::chart::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Command::Status(args) => commands::status::run(&args),
         Command::Dora(args) => commands::dora::run(&args),
         Command::Changelog(args) => commands::changelog::run(&args),
+        Command::Chart(args) => commands::chart::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

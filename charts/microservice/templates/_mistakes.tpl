@@ -47,7 +47,7 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 {{- define "microservice.mistakes.replicas" -}}
 {{- $scaled := .Values.autoscaling | default dict }}
 {{- $sure := include "microservice.sureReplicas" . | int }}
-{{- $source := $scaled.enabled | ternary "autoscaling.minReplicas" "replicas" }}
+{{- $source := $scaled.enabled | default false | ternary "autoscaling.minReplicas" "replicas" }}
 {{- if $scaled.enabled }}
 {{- if not (or $scaled.targetCPU $scaled.targetMemory $scaled.metrics) }}
 - autoscaling.enabled, autoscaling.metrics: without targetCPU, targetMemory or metrics there is nothing to scale by
@@ -101,6 +101,9 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 - ports.{{ . }}, ports.{{ $name }}: both are {{ $number }}
 {{- end }}
 {{- $_ := set $seen $number $name }}
+{{- if gt (len $name) 15 }}
+- ports.{{ $name }}: the name of a port has at most 15 letters
+{{- end }}
 {{- end }}
 {{- if and $service (not (include "microservice.servicePorts" . | fromJson)) }}
 - service.enabled, ports: the Service would have no port
@@ -114,7 +117,7 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 - rollout.strategy, service.enabled: a canary needs Services
 {{- end }}
 {{- range $direction := list "ingress" "egress" }}
-{{- range $name, $peer := get ($.Values.networkPolicy | default dict) $direction }}
+{{- range $name, $peer := index ($.Values.networkPolicy | default dict) $direction }}
 {{- $kinds := hasKey $peer "service" | or (hasKey $peer "podLabels") | ternary (list "service" "cidr" "podLabels") (list "service" "cidr" "namespaceLabels") }}
 {{- include "microservice.oneOf" (list (printf "networkPolicy.%s.%s" $direction $name) $peer $kinds) }}
 {{- end }}
@@ -166,7 +169,7 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 {{- end }}
 {{- end }}
 {{- range $kind := list "sidecars" "initContainers" }}
-{{- range $name, $spec := get $.Values $kind }}
+{{- range $name, $spec := index $.Values $kind }}
 {{- range $variable, $_ := $spec.env }}
 {{- if hasKey ($spec.secretEnv | default dict) $variable }}
 - {{ $kind }}.{{ $name }}.env.{{ $variable }}, {{ $kind }}.{{ $name }}.secretEnv.{{ $variable }}: one variable, two values
@@ -176,6 +179,10 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 {{- end }}
 {{- range $name, $source := .Values.envFrom }}
 {{- include "microservice.oneOf" (list (printf "envFrom.%s" $name) $source (list "configMap" "secret")) }}
+{{- end }}
+{{- /* Helm's toYaml gives nothing at all where a text has one. */}}
+{{- if not (toYaml (omit .Values "env" "files" "nameOverride" "fullnameOverride")) }}
+- values: only env and files may hold control characters
 {{- end }}
 {{- $size := 0 }}
 {{- range .Values.files }}{{ $size = add $size (len .) }}{{ end }}
@@ -200,7 +207,7 @@ What the schema cannot tell: values that are right by themselves and wrong toget
 {{- end }}
 {{- end }}
 {{- range $kind := list "sidecars" "initContainers" }}
-{{- range $name, $spec := get $.Values $kind }}
+{{- range $name, $spec := index $.Values $kind }}
 {{- if eq $name "service" | or (and (eq $kind "initContainers") (hasKey ($.Values.sidecars | default dict) $name)) }}
 - {{ $kind }}.{{ $name }}: another container has this name
 {{- end }}

@@ -2,6 +2,7 @@
 
 pub(crate) mod affected;
 pub(crate) mod changelog;
+pub(crate) mod chart;
 pub(crate) mod dora;
 pub(crate) mod image;
 pub(crate) mod promote;

@@ -24,3 +24,13 @@ pub(crate) trait Digests {
     /// Whether the registry still has this digest in this repository (`registry/path`).
     fn exists(&self, repository: &str, digest: &str) -> anyhow::Result<bool>;
 }
+
+/// Whether a policy says something that can be kept. `name` is the file that an error names.
+pub(crate) fn check_policy(name: &str, text: &str) -> anyhow::Result<()> {
+    policy::Policy::read(&yaml::Yaml::parse(name, text)?).map(drop)
+}
+
+/// Whether a record can be read. `name` is the file that an error names.
+pub(crate) fn check_record(name: &str, text: &str) -> anyhow::Result<()> {
+    Record::read(&yaml::Yaml::parse(name, text)?).map(drop)
+}
