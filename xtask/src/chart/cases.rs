@@ -79,8 +79,13 @@ pub(crate) struct Ran {
     pub(crate) result: Result<String, String>,
 }
 
-/// Runs the table of a chart with every Helm.
-pub(crate) fn run(tree: &Tree, chart: &Chart, helms: &[PathBuf]) -> anyhow::Result<Vec<Ran>> {
+/// Runs the table of a chart with every Helm: the cases whose names have `filter`.
+pub(crate) fn run(
+    tree: &Tree,
+    chart: &Chart,
+    helms: &[PathBuf],
+    filter: &str,
+) -> anyhow::Result<Vec<Ran>> {
     let file = tree
         .root
         .join("charts/tests")
@@ -92,6 +97,10 @@ pub(crate) fn run(tree: &Tree, chart: &Chart, helms: &[PathBuf]) -> anyhow::Resu
     let mut cases = Vec::new();
     for rule in &table.rules {
         for case in &rule.cases {
+            let name = format!("{}: {}: {}", chart.name, rule.rule, case.case);
+            if !name.contains(filter) {
+                continue;
+            }
             let mut values = vec![base.clone()];
             for part in [&case.values, &case.over]
                 .into_iter()
@@ -103,12 +112,12 @@ pub(crate) fn run(tree: &Tree, chart: &Chart, helms: &[PathBuf]) -> anyhow::Resu
                 fs::write(&file, json(part))?;
                 values.push(file);
             }
-            cases.push((rule, case, values));
+            cases.push((name, case, values));
         }
     }
-    super::parallel(&cases, |(rule, case, values)| {
+    super::parallel(&cases, |(name, case, values)| {
         Ok(Ran {
-            name: format!("{}: {}: {}", chart.name, rule.rule, case.case),
+            name: name.clone(),
             result: case.run(&chart.folder, values, helms)?,
         })
     })

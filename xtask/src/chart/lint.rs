@@ -64,7 +64,7 @@ fn schema(chart: &Chart) -> anyhow::Result<Result<(), String>> {
             ));
         }
     }
-    Ok(all(wrong))
+    Ok(all(&wrong))
 }
 
 /// Where a schema takes keys that it does not know, or does not say what something is.
@@ -194,10 +194,7 @@ pub(crate) fn environments(
         if let Ok(text) = fs::read_to_string(&file) {
             let name = tree.relative(&file);
             let read = gitops::check_policy(&name, &text);
-            checks.push((
-                name,
-                read.map_err(|error| format!("{:#}", error.root_cause())),
-            ));
+            checks.push((name, read.map_err(|error| in_words(&error))));
         }
     }
     for (file, written) in written(tree, deployments)? {
@@ -210,7 +207,7 @@ pub(crate) fn environments(
                 mistake.what
             )
         });
-        checks.push((tree.relative(&file), all(wrong.collect())));
+        checks.push((tree.relative(&file), all(&wrong.collect::<Vec<_>>())));
     }
     for deployment in deployments {
         let rendered = snapshots::render(tree, helm, deployment, true)?;
@@ -222,10 +219,7 @@ pub(crate) fn environments(
         if let Some(record) = &deployment.record {
             let name = tree.relative(record);
             let read = gitops::check_record(&name, &fs::read_to_string(record)?);
-            checks.push((
-                name,
-                read.map_err(|error| format!("{:#}", error.root_cause())),
-            ));
+            checks.push((name, read.map_err(|error| in_words(&error))));
         }
     }
     checks.push((
@@ -344,7 +338,7 @@ fn unread(tree: &Tree, deployments: &[Deployment]) -> anyhow::Result<Result<(), 
             }
         }
     }
-    Ok(all(unread))
+    Ok(all(&unread))
 }
 
 /// Argo CD is allowed to make in an environment what its services are rendered to, and no more.
@@ -388,7 +382,7 @@ pub(crate) fn projects(
         }
         checks.push((
             format!("the project {} allows what is rendered", environment.name),
-            all(wrong.into_iter().collect()),
+            all(&Vec::from_iter(wrong)),
         ));
     }
     Ok(checks)
@@ -408,7 +402,13 @@ pub(crate) fn argocd(tree: &Tree) -> anyhow::Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-fn all(wrong: Vec<String>) -> Result<(), String> {
+/// What is wrong, then what to do about it.
+fn in_words(error: &anyhow::Error) -> String {
+    let words: Vec<String> = error.chain().map(ToString::to_string).collect();
+    words.into_iter().rev().collect::<Vec<_>>().join("; ")
+}
+
+fn all(wrong: &[String]) -> Result<(), String> {
     if wrong.is_empty() {
         Ok(())
     } else {

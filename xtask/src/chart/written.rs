@@ -82,6 +82,8 @@ impl Written {
         let path = path_of(open);
         if is_key && self.lines.contains_key(&path) {
             self.wrong(line, &path, format!("`{text}` stands here a second time"));
+            // What is in it is new.
+            self.lines.retain(|known, _| !known.starts_with(&path));
         }
         if let Some(read) = plain.then(|| misread(text, is_key)).flatten() {
             self.wrong(
@@ -228,7 +230,7 @@ mod tests {
     #[test]
     fn a_key_that_stands_twice_is_a_mistake() {
         assert_eq!(
-            mistakes("a:\n  b: 1\n  b: 2\n"),
+            mistakes("a:\n  b: {c: 1}\n  b: {c: 1}\n"),
             ["3: a.b: `b` stands here a second time"]
         );
     }

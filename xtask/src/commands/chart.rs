@@ -36,6 +36,7 @@ enum Command {
     #[command(after_help = "\
 Examples:
   cargo xtask chart test
+  cargo xtask chart test 'drain'          only the cases whose names have this
   cargo xtask chart test --bless          takes what is rendered for what is right
   cargo xtask chart test --seed 7         the same random names and texts again")]
     Test(Test),
@@ -61,6 +62,8 @@ struct Lint {
 
 #[derive(clap::Args)]
 struct Test {
+    /// Runs only the cases whose names have this, and nothing else.
+    filter: Option<String>,
     /// Writes the snapshots in gitops/rendered and the charts' READMEs anew.
     #[arg(long)]
     bless: bool,
@@ -128,10 +131,13 @@ impl Test {
         if helms.is_empty() {
             tools::helm(&tree.tools)?;
         }
+        let filter = self.filter.as_deref().unwrap_or_default();
+        let mut manifests = cases_of(tree, &helms, filter, &mut results)?;
+        if self.filter.is_some() {
+            return results.print(self.format);
+        }
         results.add(looks(tree, &helms)?);
         self.readmes(tree, &mut results)?;
-
-        let mut manifests = cases_of(tree, &helms, &mut results)?;
         manifests.extend(self.random(tree, &helms, &mut results)?);
         let deployments = tree.deployments()?;
         let rendered = self.snapshots(tree, &deployments, &helms, &mut results)?;
@@ -266,11 +272,12 @@ impl Test {
 fn cases_of(
     tree: &Tree,
     helms: &[PathBuf],
+    filter: &str,
     results: &mut Results,
 ) -> anyhow::Result<Vec<(String, String)>> {
     let mut manifests = Vec::new();
     for chart in tree.charts()? {
-        for ran in cases::run(tree, &chart, helms)? {
+        for ran in cases::run(tree, &chart, helms, filter)? {
             results.add(vec![(
                 ran.name.clone(),
                 ran.result.as_ref().map(drop).map_err(Clone::clone),
