@@ -415,3 +415,83 @@ fn all(wrong: &[String]) -> Result<(), String> {
         Err(wrong.join("\n"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(line: &str) -> Option<(String, String)> {
+        Complaint::read(line).map(|complaint| (complaint.keys.join(" "), complaint.what))
+    }
+
+    #[test]
+    fn complaints_of_helm_and_of_the_chart_name_keys() {
+        let named = |keys: &str, what: &str| Some((keys.to_owned(), what.to_owned()));
+        assert_eq!(
+            complaint("  - at '/env/A': got array, want string"),
+            named("env.A", "got array, want string")
+        );
+        assert_eq!(
+            complaint("- at '/image': additional properties 'tga' not allowed"),
+            named("image.tga", "additional properties 'tga' not allowed")
+        );
+        assert_eq!(
+            complaint("- at '': additional properties 'replicaCount' not allowed"),
+            named(
+                "replicaCount",
+                "additional properties 'replicaCount' not allowed"
+            )
+        );
+        assert_eq!(
+            complaint("- pdb.minAvailable, replicas: no"),
+            named("pdb.minAvailable replicas", "no")
+        );
+        assert_eq!(complaint("- at '/env': validation failed"), None);
+        assert_eq!(
+            complaint("Error: values don't meet the specifications"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_schema_that_is_open_or_says_nothing_has_holes() {
+        let schema = serde_json::json!({
+            "additionalProperties": false,
+            "properties": {
+                "open": {"description": "…", "properties": {}},
+                "silent": {"type": "string"},
+                "map": {"description": "…", "patternProperties": {"^a": {"properties": {}}}},
+                "fine": {"$ref": "#/$defs/fine"},
+            },
+        });
+        let mut holes = Vec::new();
+        find_holes(&schema, "", &mut holes);
+        holes.sort();
+        assert_eq!(
+            holes,
+            [
+                "/map/* takes any key",
+                "/open takes any key",
+                "/silent is not described"
+            ]
+        );
+    }
+
+    #[test]
+    fn comments_are_found_with_their_paths() {
+        let values = "# about the file\n\n# -- what a is\na: 1\nb:\n  # not about c\n  c:\n    # -- what d is\n    d: 2\n  # -- what e is\n  e: {}\n";
+        let found = comments(values);
+        let found: Vec<(&str, &str)> = found
+            .iter()
+            .map(|(path, text)| (path.as_str(), text.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("a", "what a is"),
+                ("b.c.d", "what d is"),
+                ("b.e", "what e is")
+            ]
+        );
+    }
+}

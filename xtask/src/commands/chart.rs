@@ -60,7 +60,7 @@ struct Lint {
     format: Format,
 }
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 struct Test {
     /// Runs only the cases whose names have this, and nothing else.
     filter: Option<String>,
@@ -118,8 +118,24 @@ fn looks(tree: &Tree, helms: &[PathBuf]) -> anyhow::Result<Vec<Check>> {
     Ok(checks)
 }
 
+/// Whether there is a Helm, which [`tested`] needs.
+pub(crate) fn has_helm() -> bool {
+    Tree::open().is_ok_and(|tree| tools::helm(&tree.tools).is_ok())
+}
+
+/// Runs all tests, and says how many passed, failed and were skipped.
+pub(crate) fn tested() -> anyhow::Result<[usize; 3]> {
+    let results = Test::default().results(&Tree::open()?)?;
+    print!("{}", results.summary());
+    Ok([results.passed, results.failed.len(), results.skipped.len()])
+}
+
 impl Test {
     fn run(&self, tree: &Tree) -> anyhow::Result<()> {
+        self.results(tree)?.print(self.format)
+    }
+
+    fn results(&self, tree: &Tree) -> anyhow::Result<Results> {
         let mut results = Results::default();
         let mut helms = Vec::new();
         for tool in [tools::HELM_4, tools::HELM_3] {
@@ -134,7 +150,7 @@ impl Test {
         let filter = self.filter.as_deref().unwrap_or_default();
         let mut manifests = cases_of(tree, &helms, filter, &mut results)?;
         if self.filter.is_some() {
-            return results.print(self.format);
+            return Ok(results);
         }
         results.add(looks(tree, &helms)?);
         self.readmes(tree, &mut results)?;
@@ -149,7 +165,7 @@ impl Test {
         );
         manifests.extend(lint::argocd(tree)?);
         conforms(tree, &manifests, &mut results)?;
-        results.print(self.format)
+        Ok(results)
     }
 
     /// Every chart's README is what helm-docs makes of its values.yaml.

@@ -45,6 +45,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         tests.extend(["--", "--skip", "postgres"]);
     }
     report.step("tests", || cargo_step(&tests));
+    charts(&mut report);
+    report.step("doc tests", || {
+        cargo_step(&["test", "--workspace", "--doc"])
+    });
     if cargo_with(["deny", "--version"])
         .stdout_null()
         .stderr_null()
@@ -204,6 +208,25 @@ impl Report {
             total.passed, total.failed
         );
     }
+}
+
+/// The charts' own tests, where there is a Helm.
+fn charts(report: &mut Report) {
+    const MISSING: &str = "no Helm: cargo xtask chart tools";
+    if !super::chart::has_helm() {
+        report.skip("charts", MISSING);
+        return;
+    }
+    report.step("charts", || {
+        let [passed, failed, ignored] =
+            super::chart::tested()?.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+        let counts = Counts {
+            passed,
+            failed,
+            ignored,
+        };
+        Ok((failed == 0, counts))
+    });
 }
 
 fn cargo_step(arguments: &[&str]) -> anyhow::Result<(bool, Counts)> {
