@@ -9,6 +9,7 @@ pub(crate) mod objects;
 pub(crate) mod rules;
 pub(crate) mod schemas;
 pub(crate) mod snapshots;
+pub(crate) mod suite;
 pub(crate) mod tools;
 pub(crate) mod written;
 
