@@ -104,10 +104,15 @@ const CUSTOM_RESOURCES: [(&str, &str, &[&str]); 5] = [
 impl Tool {
     /// Where it is: the one of target/tools, else one of a fitting version on the PATH.
     pub(crate) fn find(&self, folder: &Path) -> Option<PathBuf> {
+        // What `go install` builds does not always know its version; its folder does.
         let own = self.folder(folder).join(self.name);
-        [own, PathBuf::from(self.name)]
-            .into_iter()
-            .find(|program| self.fits(program))
+        if own.is_file() {
+            return Some(own);
+        }
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|folder| folder.join(self.name))
+            .find(|program| program.is_file() && self.fits(program))
     }
 
     /// Its name with its major version, as people call it.
@@ -121,17 +126,11 @@ impl Tool {
 
     fn fits(&self, program: &Path) -> bool {
         let asked = duct::cmd(program, self.ask)
-            .stderr_to_stdout()
+            .stderr_null()
             .unchecked()
             .read();
-        match asked {
-            // What `go install` builds does not always know its version; its folder does.
-            Ok(_) if program.is_absolute() => true,
-            Ok(answer) => version_in(&answer).is_some_and(|version| {
-                version >= self.oldest && version.major == self.oldest.major
-            }),
-            Err(_) => false,
-        }
+        let version = asked.ok().and_then(|answer| version_in(&answer));
+        version.is_some_and(|version| version >= self.oldest && version.major == self.oldest.major)
     }
 
     fn install(&self, folder: &Path) -> anyhow::Result<()> {
