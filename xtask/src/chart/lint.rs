@@ -10,7 +10,9 @@ use std::{
 use anyhow::Context;
 use serde_json::Value;
 
-use super::{Chart, Deployment, Tree, file_name, helm, objects, snapshots, written::Written};
+use super::{
+    Chart, Deployment, Tree, file_name, helm, objects, snapshots, value_files, written::Written,
+};
 use crate::gitops;
 
 /// What was looked at, and what is wrong with it.
@@ -222,6 +224,7 @@ pub(crate) fn environments(
             checks.push((name, read.map_err(|error| in_words(&error))));
         }
     }
+    checks.extend(applications(tree)?);
     checks.push((
         "every file of values has a service".to_owned(),
         unread(tree, deployments)?,
@@ -384,6 +387,69 @@ pub(crate) fn projects(
             format!("the project {} allows what is rendered", environment.name),
             all(&Vec::from_iter(wrong)),
         ));
+    }
+    Ok(checks)
+}
+
+/// Argo CD is told to render what is rendered here.
+fn applications(tree: &Tree) -> anyhow::Result<Vec<Check>> {
+    let mut checks = Vec::new();
+    for environment in tree
+        .config
+        .environments
+        .iter()
+        .map(|environment| environment.name.as_str())
+    {
+        let file = tree
+            .gitops()
+            .join("argocd/platform")
+            .join(format!("{environment}.yaml"));
+        let name = tree.relative(&file);
+        let text = fs::read_to_string(&file).with_context(|| name.clone())?;
+        let set: Value = serde_norway::from_str(&text).with_context(|| name.clone())?;
+        let application = &set["spec"]["template"]["spec"];
+        let (charts, values) = (&application["sources"][0], &application["sources"][1]);
+        let files = value_files(environment, "{{.chart}}", "{{.path.basename}}")
+            .map(|file| format!("$values/{}/{file}", tree.config.gitops.path));
+        let held = [
+            (
+                application["project"] == environment,
+                "the project is the environment's, written out",
+            ),
+            (
+                application["destination"]["namespace"] == environment,
+                "the namespace is the environment's",
+            ),
+            (
+                charts["helm"]["valueFiles"] == serde_json::json!(files),
+                "valueFiles are those of chart render, in its order",
+            ),
+            (
+                charts["helm"]["releaseName"] == "{{.path.basename}}",
+                "the release is called as the folder",
+            ),
+            (
+                charts["targetRevision"] == "{{.revision}}",
+                "the chart is taken at the tag in chart.yaml",
+            ),
+            (
+                values["targetRevision"] == tree.config.gitops.branch.as_str(),
+                "values are taken from the branch in slipway.toml",
+            ),
+            (
+                charts["repoURL"] != values["repoURL"],
+                "charts and values have two addresses",
+            ),
+            (
+                set["spec"]["syncPolicy"]["preserveResourcesOnDeletion"] == true,
+                "deleting it leaves workloads running",
+            ),
+        ];
+        let wrong = held.iter().filter(|(held, _)| !held);
+        let wrong: Vec<String> = wrong
+            .map(|(_, rule)| format!("it does not hold that {rule}"))
+            .collect();
+        checks.push((name, all(&wrong)));
     }
     Ok(checks)
 }

@@ -145,17 +145,8 @@ impl Tree {
             "it has two lines: `chart: NAME` and `revision: NAME-VERSION`, the chart's Git tag",
         )?;
         let service = file_name(folder)?;
-        let gitops = self.gitops();
-        let values = [
-            gitops.join(format!("{chart}.yaml")),
-            gitops.join("services").join(format!("{service}.yaml")),
-            gitops
-                .join("environments")
-                .join(environment)
-                .join(format!("{chart}.yaml")),
-            folder.join("values.yaml"),
-        ];
-        let record = folder.join("image.yaml");
+        let [values @ .., record] =
+            value_files(environment, &chart, &service).map(|file| self.gitops().join(file));
         Ok(Deployment {
             environment: environment.to_owned(),
             chart: self.chart_at(&chart, &revision)?,
@@ -242,6 +233,18 @@ impl Tree {
             .display()
             .to_string()
     }
+}
+
+/// The files of a service's values in the GitOps tree, from what all have to what one has; of two,
+/// the later wins. The last one is its record.
+fn value_files(environment: &str, chart: &str, service: &str) -> [String; 5] {
+    [
+        format!("{chart}.yaml"),
+        format!("services/{service}.yaml"),
+        format!("environments/{environment}/{chart}.yaml"),
+        format!("environments/{environment}/{service}/values.yaml"),
+        format!("environments/{environment}/{service}/image.yaml"),
+    ]
 }
 
 impl Deployment {
