@@ -46,9 +46,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     report.step("tests", || cargo_step(&tests));
     charts(&mut report);
-    report.step("doc tests", || {
-        cargo_step(&["test", "--workspace", "--doc"])
-    });
     if cargo_with(["deny", "--version"])
         .stdout_null()
         .stderr_null()
