@@ -12,6 +12,8 @@
     reason = "it measures a part of what the modules can do"
 )]
 
+#[path = "../src/argocd/mod.rs"]
+mod argocd;
 #[path = "../src/config.rs"]
 mod config;
 #[path = "../src/git.rs"]
@@ -28,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use config::{Config, Environment, Gitops};
+use config::{Argocd, Config, Environment, Gitops};
 use gitops::{Digests, Intent, Release, Repository};
 use jiff::Timestamp;
 
@@ -178,6 +180,7 @@ fn prepare(folder: &Path) -> anyhow::Result<()> {
 
 fn config(folder: &Path) -> Config {
     Config {
+        argocd: Argocd::default(),
         registry: "localhost:5000/slipway".to_owned(),
         target: "x86_64-unknown-linux-gnu".to_owned(),
         source: crate::config::Source::default(),

@@ -18,6 +18,8 @@
     reason = "their tests come along"
 )]
 
+#[path = "../src/argocd/mod.rs"]
+mod argocd;
 #[path = "../src/config.rs"]
 mod config;
 #[path = "../tests/fixture/registry.rs"]

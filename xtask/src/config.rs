@@ -23,6 +23,8 @@ pub(crate) struct Config {
     #[serde(default)]
     pub(crate) source: Source,
     pub(crate) gitops: Gitops,
+    #[serde(default)]
+    pub(crate) argocd: Argocd,
     /// In their order.
     pub(crate) environments: Vec<Environment>,
 }
@@ -59,6 +61,25 @@ pub(crate) struct Gitops {
     /// The folder in that branch that holds `environments/`.
     #[serde(default = "default_path")]
     pub(crate) path: String,
+}
+
+/// Where Argo CD is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Argocd {
+    /// The namespace of its Applications.
+    pub(crate) namespace: String,
+    /// Its API, for whoever has no access to the cluster. Without one, kubectl is asked.
+    pub(crate) server: Option<String>,
+}
+
+impl Default for Argocd {
+    fn default() -> Self {
+        Self {
+            namespace: "argocd".to_owned(),
+            server: None,
+        }
+    }
 }
 
 /// A place where the services run.

@@ -63,14 +63,18 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn report(error: &anyhow::Error) {
     let red = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
     let cyan = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
-    let hint = error.downcast_ref::<Hint>();
-    let causes: Vec<String> = error
-        .chain()
-        .skip(usize::from(hint.is_some()))
-        .map(ToString::to_string)
-        .collect();
-    anstream::eprintln!("{red}error{red:#}: {}", causes.join(": "));
-    if let Some(hint) = hint {
+    anstream::eprintln!("{red}error{red:#}: {}", causes(error));
+    if let Some(hint) = error.downcast_ref::<Hint>() {
         anstream::eprintln!("{cyan}hint{cyan:#}: {hint}");
     }
+}
+
+/// An error with its causes, in one line, without its hint.
+pub(crate) fn causes(error: &anyhow::Error) -> String {
+    let has_hint = error.downcast_ref::<Hint>().is_some();
+    let causes = error.chain().skip(usize::from(has_hint));
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

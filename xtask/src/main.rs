@@ -5,6 +5,7 @@
     reason = "a command line program"
 )]
 
+mod argocd;
 mod chart;
 mod commands;
 mod config;

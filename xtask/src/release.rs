@@ -1,14 +1,14 @@
 //! From the services that changed to the record: key, image, version, tags, one commit. Each step finds its own work
 //! done, so that the next run finishes what one that was cut off has begun.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::{
     config::Config,
-    gitops::{Done, Intent, Outcome, Record, Release, Repository, ServiceOutcome, Snapshot},
+    gitops::{Done, Intent, Outcome, Record, Release, Repository, ServiceOutcome, Snapshot, Took},
     hint::fail,
     image::{self, registry::Registry},
     version::{Claim, Next, Versions},
@@ -101,7 +101,7 @@ fn make(
     // All images before the first version: where one doesn't build, nothing is released.
     let images = planned
         .iter()
-        .map(|planned| publish(place, registry, planned));
+        .map(|planned| publish(place, registry, planned, &mut outcome.took));
     let images = images.collect::<anyhow::Result<Vec<_>>>()?;
     let mut releases = Vec::new();
     for (planned, image) in planned.into_iter().zip(images) {
@@ -214,7 +214,12 @@ fn next(
 }
 
 /// Pushes the image under its key, unless it is there. Returns its digest.
-fn publish(place: &Place<'_>, registry: &Registry, planned: &Planned) -> anyhow::Result<String> {
+fn publish(
+    place: &Place<'_>,
+    registry: &Registry,
+    planned: &Planned,
+    took: &mut Took,
+) -> anyhow::Result<String> {
     if let Some(digest) = &planned.image {
         return Ok(digest.clone());
     }
@@ -225,8 +230,12 @@ fn publish(place: &Place<'_>, registry: &Registry, planned: &Planned) -> anyhow:
         ..
     } = &planned.candidate;
     eprintln!("{}: building", service.name);
+    let begun = Instant::now();
     let image = image::make(place.workspace, service, key)?;
+    Took::add(&mut took.build, begun.elapsed());
+    let begun = Instant::now();
     let pushed = registry.push(repository, &image, &[&image::key_tag(&key.key)])?;
+    Took::add(&mut took.push, begun.elapsed());
     eprintln!(
         "{}: pushed {}, {:.1} MB",
         service.name,

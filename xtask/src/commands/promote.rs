@@ -1,17 +1,18 @@
 //! `cargo xtask promote`: the same digest from one environment to the next.
 
-use super::record::Target;
+use super::record::{Target, Wait};
 use crate::gitops::Intent;
 
 /// Gives an environment the digests that another one runs. Builds nothing.
 ///
-/// Checks the environment's policy.yaml: source environment, soak, freezes. Services that are held
+/// Checks the environment's policy.yaml: source environment, soak, health, freezes. Services that are held
 /// are left alone, and it says so.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   cargo xtask promote catalog --from staging --to production
   cargo xtask promote --all --from staging --to production --dry-run
+  cargo xtask promote catalog --from staging --to production --wait
   cargo xtask promote orders --from staging --to production --break-glass \"INC-7: orders are lost\" --fix \"INC-7\"")]
 pub(crate) struct Args {
     /// The services.
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     /// Who takes them.
     #[arg(long, value_name = "ENVIRONMENT")]
     to: String,
-    /// Passes a freeze, for this reason, which is recorded.
+    /// Passes a freeze, and asks nobody for health, for this reason, which is recorded.
     #[arg(long, value_name = "REASON")]
     break_glass: Option<String>,
     /// Marks it as the fix of what runs there now: `dora` counts that as failed, and this as its
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     fix: Option<String>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -49,5 +52,5 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         break_glass: args.break_glass.clone(),
         fix: args.fix.clone(),
     };
-    args.target.record(&intent)
+    args.target.record(&intent, Some(&args.wait))
 }

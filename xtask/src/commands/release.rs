@@ -1,6 +1,6 @@
 //! `cargo xtask release`: what changed, to the first environment.
 
-use super::{affected::Comparison, record};
+use super::{affected::Comparison, record::Wait};
 use crate::{config, release};
 
 /// Builds what changed, once, gives it a version, pushes it and records it for an environment, in one commit.
@@ -11,6 +11,7 @@ use crate::{config, release};
 #[command(after_help = "\
 Examples:
   cargo xtask release                     all that changed
+  cargo xtask release --wait              until it runs and is healthy
   cargo xtask release --service catalog --dry-run
   cargo xtask release --fix \"INC-7\"       what it replaces counts as a failed change")]
 pub(crate) struct Args {
@@ -25,6 +26,8 @@ pub(crate) struct Args {
     dry_run: bool,
     #[command(flatten)]
     comparison: Comparison,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -38,5 +41,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         record: &sides.record,
     };
     let outcome = release::release(&place, &args.services, args.fix.clone(), args.dry_run)?;
-    record::print(&outcome, args.comparison.format)
+    let format = args.comparison.format;
+    args.wait
+        .finish(outcome, &sides.config, &sides.repository, format)
 }

@@ -20,8 +20,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    args.target.record(&Intent::Resume {
+    let intent = Intent::Resume {
         environment: args.env.clone(),
         service: args.service.clone(),
-    })
+    };
+    args.target.record(&intent, None)
 }

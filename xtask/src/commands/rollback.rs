@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::record::Target;
+use super::record::{Target, Wait};
 use crate::{gitops::Intent, hint::usage};
 
 /// Takes a service in an environment back to an earlier release, and holds it there.
@@ -33,6 +33,8 @@ pub(crate) struct Args {
     hold_until: Option<Timestamp>,
     #[command(flatten)]
     target: Target,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -42,13 +44,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "say why, for whoever finds the service held",
         );
     }
-    args.target.record(&Intent::Rollback {
+    let intent = Intent::Rollback {
         environment: args.env.clone(),
         service: args.service.clone(),
         version: args.to.clone(),
         reason: args.reason.clone(),
         until: args.hold_until,
-    })
+    };
+    args.target.record(&intent, Some(&args.wait))
 }
 
 /// A time that is still to come.

@@ -1,17 +1,21 @@
-//! `cargo xtask status`: what runs where, since when, by whom.
+//! `cargo xtask status`: what runs where, since when, by whom, and how it is.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::record::short;
 use crate::{
+    argocd::{self, Access, Application},
     config::{self, Config, Overrides},
     gitops::{Entry, Hold, Repository, Snapshot},
+    hint,
     output::{Format, table},
 };
 
-/// Shows what each environment runs, since when, by whom, what is held, and what it lacks of its
-/// predecessor.
+/// Shows what each environment runs, since when, by whom, what is held, what it lacks of its
+/// predecessor, and, where Argo CD can be asked, whether the cluster has it and how it is.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,6 +46,10 @@ struct Row {
     /// The versions that came to the environment before this one in the order and not to this one;
     /// none where releases start.
     behind: Option<Vec<String>>,
+    /// `Synced` or `OutOfSync`, as Argo CD sees it; none where it cannot be asked.
+    sync: Option<String>,
+    /// `Healthy`, `Progressing`, `Degraded` and so on, likewise.
+    health: Option<String>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -63,11 +71,38 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         {
             continue;
         }
+        let applications = applications(&config, &environment.name);
         for service in snapshot.services(&environment.name) {
-            rows.extend(row(&snapshot, &history, environment, &service, now)?);
+            let Some(mut row) = row(&snapshot, &history, environment, &service, now)? else {
+                continue;
+            };
+            if let Some(application) = applications.get(&argocd::name(&environment.name, &service))
+            {
+                row.sync = Some(application.status.sync.status.clone());
+                row.health = Some(application.status.health.status.clone());
+            }
+            rows.push(row);
         }
     }
     args.format.print(&rows, || show(&rows))
+}
+
+/// The environment's applications by name. Where Argo CD cannot be asked it says so, and the record is shown alone.
+fn applications(config: &Config, environment: &str) -> BTreeMap<String, Application> {
+    let asked = Access::of(&config.argocd).and_then(|access| access.applications(environment));
+    match asked {
+        Ok(applications) => applications
+            .into_iter()
+            .map(|application| (application.metadata.name.clone(), application))
+            .collect(),
+        Err(error) => {
+            eprintln!(
+                "note: Argo CD cannot be asked about {environment}: {}",
+                hint::causes(&error)
+            );
+            BTreeMap::new()
+        }
+    }
 }
 
 fn row(
@@ -102,6 +137,8 @@ fn row(
         by,
         hold: record.held(now).cloned(),
         behind,
+        sync: None,
+        health: None,
         version: record.tag,
         digest: record.digest,
         source: record.source,
@@ -145,6 +182,8 @@ fn show(rows: &[Row]) -> String {
         "since",
         "by",
         "behind",
+        "sync",
+        "health",
         "held",
     ];
     let mut lines = vec![heading.map(str::to_owned)];
@@ -167,6 +206,8 @@ fn show(rows: &[Row]) -> String {
                 .as_ref()
                 .map(|behind| behind.join(" "))
                 .unwrap_or_default(),
+            row.sync.clone().unwrap_or_default(),
+            row.health.clone().unwrap_or_default(),
             held.unwrap_or_default(),
         ]);
     }

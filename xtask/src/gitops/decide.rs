@@ -7,13 +7,14 @@ use jiff::Timestamp;
 use super::{
     Digests, Entry,
     history::{self, Action, Line},
-    intent::{Done, Intent, Outcome, Release, ServiceOutcome},
+    intent::{Done, Intent, Outcome, Release, ServiceOutcome, Took},
     policy::Policy,
     record::{Hold, Record},
     repository::Repository,
     snapshot::Snapshot,
 };
 use crate::{
+    argocd::Wanted,
     config::{self, Environment},
     hint::fail,
 };
@@ -259,15 +260,45 @@ impl Facts<'_> {
                 "promote then; an emergency passes with --break-glass \"why\", which is recorded",
             );
         }
-        if policy.health {
+        if policy.health && break_glass {
             notes.push(format!(
-                "{to} wants releases that are healthy in {from}: not checked, no cluster was given"
+                "not asked whether the releases are healthy in {from}: --break-glass"
             ));
+        } else if policy.health {
+            self.check_health(from, to, &steps)?;
         }
         for step in steps.iter().filter(|step| step.changes()) {
             self.check_digest(&step.after)?;
         }
         Ok(steps)
+    }
+
+    /// Asks Argo CD whether `from` runs what `to` is to take, and in good health.
+    fn check_health(&self, from: &str, to: &str, steps: &[Step]) -> anyhow::Result<()> {
+        let mut ailing = Vec::new();
+        for step in steps.iter().filter(|step| step.changes()) {
+            // As recorded there: with the time since which it runs.
+            let Some(record) = self.snapshot.record(from, &step.service)? else {
+                continue;
+            };
+            let wanted = Wanted {
+                service: step.service.clone(),
+                record,
+            };
+            if let Some(why) = self.repository.unwell(from, &wanted)? {
+                ailing.push(format!("{} {}: {why}", step.service, step.after.tag));
+            }
+        }
+        if ailing.is_empty() {
+            return Ok(());
+        }
+        fail(
+            format!(
+                "{to} takes what is healthy in {from}: {}",
+                ailing.join(", ")
+            ),
+            "an emergency passes with --break-glass \"why\", which is recorded",
+        )
     }
 
     /// The policy of `to`, which must name `from` as its source.
@@ -483,6 +514,7 @@ impl Facts<'_> {
         });
         let services = services.collect();
         let outcome = Outcome {
+            took: Took::default(),
             environment: environment.to_owned(),
             commit: None,
             services,

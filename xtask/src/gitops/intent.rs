@@ -1,5 +1,7 @@
 //! What somebody wants of the record, and what became of it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -109,6 +111,7 @@ pub(crate) struct Outcome {
     /// The commit that recorded it, where something changed.
     pub(crate) commit: Option<String>,
     pub(crate) services: Vec<ServiceOutcome>,
+    pub(crate) took: Took,
     /// What a person should know besides.
     #[serde(skip)]
     pub(crate) notes: Vec<String>,
@@ -121,6 +124,7 @@ impl Outcome {
             environment: environment.to_owned(),
             commit: None,
             services: Vec::new(),
+            took: Took::default(),
             notes: Vec::new(),
         }
     }
@@ -140,12 +144,35 @@ impl Outcome {
     /// Adds what was recorded.
     pub(crate) fn add(&mut self, recorded: Self) {
         self.commit = recorded.commit;
+        self.took.record = recorded.took.record;
         self.services.extend(recorded.services);
         self.notes.extend(recorded.notes);
     }
 
     pub(crate) fn sort(&mut self) {
         self.services.sort_by(|a, b| a.service.cmp(&b.service));
+    }
+}
+
+/// How long each part of it took, in seconds; none where it was not done.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Took {
+    /// All compiling and packing.
+    pub(crate) build: Option<f64>,
+    /// All uploads to the registry.
+    pub(crate) push: Option<f64>,
+    /// The commit, from the decision to the push.
+    pub(crate) record: Option<f64>,
+    /// From the commit until Argo CD had seen it.
+    pub(crate) notice: Option<f64>,
+    /// From there until all was healthy.
+    pub(crate) rollout: Option<f64>,
+}
+
+impl Took {
+    /// Adds to one part of it.
+    pub(crate) fn add(part: &mut Option<f64>, duration: Duration) {
+        *part = Some(part.unwrap_or_default() + duration.as_secs_f64());
     }
 }
 

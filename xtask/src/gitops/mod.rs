@@ -14,7 +14,7 @@ mod yaml;
 
 pub(crate) use dora::{Dora, Failure};
 pub(crate) use history::Entry;
-pub(crate) use intent::{Done, Intent, Outcome, Release, ServiceOutcome};
+pub(crate) use intent::{Done, Intent, Outcome, Release, ServiceOutcome, Took};
 pub(crate) use record::{Hold, Record};
 pub(crate) use repository::Repository;
 pub(crate) use snapshot::Snapshot;

@@ -17,7 +17,7 @@ pub(crate) struct Policy {
     pub(crate) source: Option<String>,
     /// How long the source environment must have run a release.
     pub(crate) soak: Duration,
-    /// Whether the release must be healthy in the source environment; only a cluster knows.
+    /// Whether the release must be healthy in the source environment, which Argo CD knows.
     pub(crate) health: bool,
     freezes: Vec<Freeze>,
 }

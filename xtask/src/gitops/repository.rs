@@ -15,10 +15,11 @@ use super::{
     Digests, Entry,
     decide::{Decision, Facts, decide},
     history,
-    intent::{Intent, Outcome},
+    intent::{Intent, Outcome, Took},
     snapshot::Snapshot,
 };
 use crate::{
+    argocd::{self, Access, Wanted},
     config::{Config, Gitops},
     git::{self, Store, in_clone, remote_name, remotes, says_moved, settings_of, without_secrets},
     hint::{WithHint, fail},
@@ -113,6 +114,7 @@ impl Repository {
     /// meanwhile, the intent is decided anew on the new tip.
     pub(crate) fn apply(&self, intent: &Intent, digests: &dyn Digests) -> anyhow::Result<Outcome> {
         let mut last = String::new();
+        let begun = Instant::now();
         for attempt in 0..self.patience.attempts {
             let place = self.queue.as_deref().and_then(queue_up);
             let started = Instant::now();
@@ -126,6 +128,7 @@ impl Repository {
             match self.push(&commit)? {
                 Pushed::Landed => {
                     outcome.commit = Some(commit);
+                    Took::add(&mut outcome.took.record, begun.elapsed());
                     return Ok(outcome);
                 }
                 Pushed::Moved(words) => last = words,
@@ -168,6 +171,34 @@ impl Repository {
         ])?;
         self.reached(fetched)?;
         Snapshot::read(&self.tip, TIP, path, wanted)
+    }
+
+    /// Reads what a commit of the branch says.
+    pub(crate) fn snapshot_at(&self, commit: &str) -> anyhow::Result<Snapshot> {
+        let known = self.tip.run(&["cat-file", "-e", commit])?;
+        if !known.ok {
+            let fetched = self.tip.run(&[
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--refmap=",
+                "--depth=1",
+                &self.remote,
+                commit,
+            ])?;
+            self.reached(fetched)?;
+        }
+        Snapshot::read(&self.tip, commit, &self.config.gitops.path, &|_, _| true)
+    }
+
+    /// Why Argo CD does not call what an environment is recorded to run healthy, if it does not.
+    pub(super) fn unwell(
+        &self,
+        environment: &str,
+        wanted: &Wanted,
+    ) -> anyhow::Result<Option<String>> {
+        argocd::unwell(&Access::of(&self.config.argocd)?, self, environment, wanted)
     }
 
     /// Everything that was recorded, oldest first, from the commits' trailers.

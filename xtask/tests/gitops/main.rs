@@ -1,6 +1,7 @@
 //! promote, rollback, resume, status and dora as programs, against real git remotes and a real
 //! registry.
 
+mod argocd;
 mod commands;
 mod credentials;
 mod faults;

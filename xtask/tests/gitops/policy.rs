@@ -93,15 +93,6 @@ fn only_the_source_environment_is_taken_from() {
 }
 
 #[test]
-fn health_without_a_cluster_is_said_to_be_unchecked() {
-    let world = World::new();
-    world.stage("catalog", "1.0.0");
-    world.commit("chore: a policy", &[(POLICY, "health: required\n")]);
-    let ran = world.promote("catalog").ok();
-    assert!(ran.stderr.contains("not checked"), "{}", ran.stderr);
-}
-
-#[test]
 fn a_policy_that_is_wrong_lets_nothing_through() {
     let world = World::new();
     world.stage("catalog", "1.0.0");

@@ -13,7 +13,7 @@ use super::{
     intent::Done,
     repository::{Patience, Pushed},
 };
-use crate::config::{Config, Environment, Gitops};
+use crate::config::{Argocd, Config, Environment, Gitops};
 
 /// A registry that has everything.
 struct All;
@@ -79,6 +79,7 @@ impl World {
     fn repository_from(&self, root: &Path) -> Repository {
         let remote = self.folder.path().join("gitops.git");
         let config = Config {
+            argocd: Argocd::default(),
             registry: "localhost:5000/slipway".to_owned(),
             target: "x86_64-unknown-linux-gnu".to_owned(),
             source: crate::config::Source::default(),

@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{Claim, New, Next, Versions};
-use crate::config::{Config, Gitops, Source};
+use crate::config::{Argocd, Config, Gitops, Source};
 
 /// A digest for a content.
 fn digest(content: &str) -> String {
@@ -125,6 +125,7 @@ fn commit_in(clone: &Path, message: &str, files: &[&str]) -> String {
 
 fn config() -> Config {
     Config {
+        argocd: Argocd::default(),
         registry: "localhost:5000/slipway".to_owned(),
         target: "x86_64-unknown-linux-gnu".to_owned(),
         source: Source::default(),

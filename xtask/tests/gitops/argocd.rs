@@ -1,0 +1,205 @@
+//! What Argo CD says, through a kubectl that answers from files: health before a promotion, and waiting.
+
+use std::{fs, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::world::{Ran, World, executable, run};
+
+const POLICY: &str = "gitops/environments/production/policy.yaml";
+const PROMOTE: [&str; 6] = [
+    "promote",
+    "catalog",
+    "--from",
+    "staging",
+    "--to",
+    "production",
+];
+
+/// A world whose cluster says what it is told to say.
+struct Cluster {
+    world: World,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let world = World::new();
+        let answers = world.folder.path().join("answers");
+        let script = format!(
+            "#!/bin/sh\ncase $1 in\nget) cat '{0}'/\"$2\" 2>/dev/null || echo '{{\"items\":[]}}';;\nlogs) cat '{0}/log';;\nesac\n",
+            answers.display()
+        );
+        fs::create_dir(&answers).expect("writable");
+        executable(&world.folder.path().join("kubectl-bin/kubectl"), &script);
+        Self { world }
+    }
+
+    fn says(&self, what: &str, items: &[Value]) {
+        let path = self.world.folder.path().join("answers").join(what);
+        fs::write(path, json!({"items": items}).to_string()).expect("writable");
+    }
+
+    /// An application that has seen this commit.
+    fn is(&self, name: &str, revision: &str, sync: &str, health: &str, operation: &Value) {
+        let namespace = name.split('-').next();
+        self.says(
+            "applications.argoproj.io",
+            &[json!({
+                "metadata": {"name": name},
+                "spec": {
+                    "destination": {"namespace": namespace},
+                    "sources": [{"helm": {"releaseName": "catalog"}}, {"ref": "values"}],
+                },
+                "status": {
+                    "sync": {"status": sync, "revisions": ["chart", revision]},
+                    "health": {"status": health},
+                    "operationState": operation,
+                },
+            })],
+        );
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        let folder = self.world.folder.path().join("kubectl-bin");
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut command: Command = self.world.command(arguments);
+        run(command.env("PATH", format!("{}:{path}", folder.display())))
+    }
+}
+
+#[test]
+fn only_what_is_healthy_in_the_source_environment_is_promoted_where_that_is_asked_for() {
+    let cluster = Cluster::new();
+    cluster.world.stage("catalog", "1.0.0");
+    let before = cluster.world.tip();
+    cluster.world.stage("catalog", "1.1.0");
+    let commit = cluster
+        .world
+        .commit("chore: a policy", &[(POLICY, "health: required\n")]);
+    let done = json!({"phase": "Succeeded"});
+
+    cluster.run(&PROMOTE).failed("no application of it");
+    cluster.is("staging-catalog", &before, "Synced", "Healthy", &done);
+    cluster.run(&PROMOTE).failed("has not seen it yet");
+    cluster.is("staging-catalog", &commit, "Synced", "Degraded", &done);
+    cluster
+        .run(&PROMOTE)
+        .failed("catalog 1.1.0: Synced, Degraded");
+    cluster.is("staging-catalog", &commit, "Synced", "Healthy", &done);
+    cluster.run(&PROMOTE).ok();
+}
+
+#[test]
+fn an_emergency_asks_nobody_for_health() {
+    let cluster = Cluster::new();
+    cluster.world.stage("catalog", "1.0.0");
+    cluster
+        .world
+        .commit("chore: a policy", &[(POLICY, "health: required\n")]);
+    let broken = [&PROMOTE[..], &["--break-glass", "INC-7"]].concat();
+    let ran = cluster.run(&broken).ok();
+    assert!(ran.stderr.contains("not asked"), "{}", ran.stderr);
+}
+
+#[test]
+fn waiting_ends_when_this_very_release_is_healthy() {
+    let cluster = Cluster::new();
+    cluster.world.stage("catalog", "1.0.0");
+    cluster.run(&PROMOTE).ok();
+    let commit = cluster.world.tip();
+    let wait = [&PROMOTE[..], &["--wait", "--timeout", "1s", "--json"]].concat();
+
+    // A healthy one, but of the commit before.
+    let old = format!("{commit}~1");
+    let old = crate::world::git(&cluster.world.remote(), &["rev-parse", &old]);
+    let done = json!({"phase": "Succeeded"});
+    cluster.is("production-catalog", &old, "Synced", "Healthy", &done);
+    cluster.run(&wait).failed("not seen by Argo CD");
+
+    // This one, while it is applied.
+    let running = json!({"phase": "Running"});
+    cluster.is("production-catalog", &commit, "Synced", "Healthy", &running);
+    cluster.run(&wait).failed("production is not healthy");
+
+    cluster.is("production-catalog", &commit, "Synced", "Healthy", &done);
+    let ran = cluster.run(&wait).ok();
+    assert_eq!(ran.action(), "unchanged");
+    assert!(ran.json()["took"]["rollout"].is_f64(), "{}", ran.stdout);
+}
+
+#[test]
+fn waiting_says_what_failed_in_the_pods_own_words() {
+    let cluster = Cluster::new();
+    let digest = cluster.world.stage("catalog", "1.0.0");
+    cluster.run(&PROMOTE).ok();
+    let commit = cluster.world.tip();
+    let failed = json!({"phase": "Running", "syncResult": {"revisions": ["chart", commit], "resources": [{
+        "kind": "Job", "name": "catalog-migrations", "hookType": "Sync", "hookPhase": "Failed",
+        "message": "Job has reached the specified backoff limit",
+    }]}});
+    cluster.is(
+        "production-catalog",
+        &commit,
+        "OutOfSync",
+        "Healthy",
+        &failed,
+    );
+    let pod = |name: &str, image: &str| {
+        json!({
+            "metadata": {"name": name},
+            "spec": {"containers": [{"image": image}]},
+            "status": {
+                "phase": "Failed",
+                "containerStatuses": [{"name": "migrations", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}],
+            },
+        })
+    };
+    cluster.says(
+        "pods",
+        &[
+            pod("catalog-old", "registry.example/catalog@sha256:0000"),
+            pod("catalog-new", &format!("registry.example/catalog@{digest}")),
+        ],
+    );
+    let log = cluster.world.folder.path().join("answers/log");
+    fs::write(log, "error: relation does not exist\n").expect("writable");
+
+    let ran = cluster
+        .run(&[&PROMOTE[..], &["--wait", "--timeout", "30s"]].concat())
+        .failed("Job has reached the specified backoff limit");
+    assert!(
+        ran.stderr.contains("pod catalog-new: container migrations ended with exit code 1\n  | error: relation does not exist"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("catalog-old"), "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("catalog  unchanged"),
+        "what was recorded is said all the same: {}",
+        ran.stdout
+    );
+}
+
+#[test]
+fn status_says_what_argo_cd_says_and_does_without_it() {
+    let cluster = Cluster::new();
+    cluster.world.stage("catalog", "1.0.0");
+    let status = ["status", "--env", "staging", "--json"];
+    let done = json!({"phase": "Succeeded"});
+    let commit = cluster.world.tip();
+    cluster.is("staging-catalog", &commit, "Synced", "Healthy", &done);
+    let row = cluster.run(&status).ok().json()[0].clone();
+    assert_eq!(
+        (&row["sync"], &row["health"]),
+        (&json!("Synced"), &json!("Healthy"))
+    );
+
+    let kubectl = cluster.world.folder.path().join("kubectl-bin/kubectl");
+    executable(
+        &kubectl,
+        "#!/bin/sh\necho 'connection refused' >&2; exit 1\n",
+    );
+    let ran = cluster.run(&status).ok();
+    assert!(ran.stderr.contains("cannot be asked"), "{}", ran.stderr);
+    assert_eq!(ran.json()[0]["health"], Value::Null);
+}
