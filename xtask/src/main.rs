@@ -9,6 +9,7 @@ mod argocd;
 mod chart;
 mod commands;
 mod config;
+mod e2e;
 mod git;
 mod gitops;
 mod hint;
@@ -47,6 +48,7 @@ enum Command {
     Dora(commands::dora::Args),
     Changelog(commands::changelog::Args),
     Chart(commands::chart::Args),
+    E2e(commands::e2e::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Dora(args) => commands::dora::run(&args),
         Command::Changelog(args) => commands::changelog::run(&args),
         Command::Chart(args) => commands::chart::run(&args),
+        Command::E2e(args) => commands::e2e::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ pub(crate) mod affected;
 pub(crate) mod changelog;
 pub(crate) mod chart;
 pub(crate) mod dora;
+pub(crate) mod e2e;
 pub(crate) mod image;
 pub(crate) mod promote;
 pub(crate) mod rebuild;
