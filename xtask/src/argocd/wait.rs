@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for what Argo CD or a controller has found after patience of their own.
 const CONFIRMED: Duration = Duration::from_secs(5);
 
+/// When Argo CD is asked again to end a sync: what it writes of its own progress at the same moment undoes that.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// What is to run.
 pub(crate) struct Wanted {
     pub(crate) service: String,
@@ -67,8 +70,8 @@ struct Follow<'a> {
     healthy: Option<Duration>,
     /// What is wrong, and since when.
     wrong: HashMap<String, Instant>,
-    /// Whether the sync before was ended for it.
-    unblocked: bool,
+    /// When Argo CD was last asked to end the sync before.
+    unblocked: Option<Instant>,
 }
 
 /// Waits until the environment runs what is wanted, for at most `timeout`. Returns how long the slowest took.
@@ -223,7 +226,7 @@ impl<'a> Follow<'a> {
             noticed: None,
             healthy: None,
             wrong: HashMap::new(),
-            unblocked: false,
+            unblocked: None,
         }
     }
 
@@ -262,7 +265,8 @@ impl<'a> Follow<'a> {
     fn unblock(&mut self, access: &Access, application: &Application) {
         let operation = application.status.operation_state.as_ref();
         let is_running = operation.is_some_and(|operation| operation.phase == "Running");
-        if self.unblocked || !is_running || application.applied() == application.revision() {
+        let asked = self.unblocked.is_some_and(|at| at.elapsed() < AGAIN);
+        if asked || !is_running || application.applied() == application.revision() {
             return;
         }
         let pods = access.pods(application).unwrap_or_default();
@@ -273,10 +277,11 @@ impl<'a> Follow<'a> {
         if !cannot_start {
             return;
         }
-        self.unblocked = true;
         let service = &self.wanted.service;
+        let is_first = self.unblocked.replace(Instant::now()).is_none();
         match access.terminate(application) {
-            Ok(()) => eprintln!("{service}: ended the sync before, whose migrations cannot start"),
+            Ok(()) if !is_first => {}
+            Ok(()) => eprintln!("{service}: ending the sync before, whose migrations cannot start"),
             Err(error) => eprintln!(
                 "note: the sync before keeps {service} waiting, since its migrations cannot start: {}",
                 causes(&error)

@@ -26,7 +26,7 @@ impl Cluster {
         let world = World::new();
         let answers = world.folder.path().join("answers");
         let script = format!(
-            "#!/bin/sh\ncase $1 in\nget) cat '{0}'/\"$2\" 2>/dev/null || echo '{{\"items\":[]}}';;\nlogs) cat '{0}/log';;\nesac\n",
+            "#!/bin/sh\ncase $1 in\nget) cat '{0}'/\"$2\" 2>/dev/null || echo '{{\"items\":[]}}';;\nlogs) cat '{0}/log';;\npatch) echo \"$*\" >>'{0}/patched';;\nesac\n",
             answers.display()
         );
         fs::create_dir(&answers).expect("writable");
@@ -177,6 +177,38 @@ fn waiting_says_what_failed_in_the_pods_own_words() {
         ran.stdout.contains("catalog  unchanged"),
         "what was recorded is said all the same: {}",
         ran.stdout
+    );
+}
+
+#[test]
+fn a_sync_before_whose_migrations_cannot_start_is_ended() {
+    let cluster = Cluster::new();
+    let digest = cluster.world.stage("catalog", "1.0.0");
+    cluster.run(&PROMOTE).ok();
+    let commit = cluster.world.tip();
+    let before = json!({"phase": "Running", "syncResult": {"revisions": ["chart", "before"]}});
+    cluster.is("production-catalog", &commit, "Synced", "Healthy", &before);
+    let wait = [&PROMOTE[..], &["--wait", "--timeout", "2s"]].concat();
+    let patched = cluster.world.folder.path().join("answers/patched");
+    let pod = |component: &str| {
+        json!({
+            "metadata": {"name": "catalog-1", "labels": {"app.kubernetes.io/component": component}},
+            "spec": {"containers": [{"image": format!("registry.example/catalog@{digest}")}]},
+            "status": {"containerStatuses": [{"name": "service", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+        })
+    };
+    // Other pods are not what the sync waits for.
+    cluster.says("pods", &[pod("server")]);
+    cluster.run(&wait).failed("production is not healthy");
+    assert!(!patched.exists());
+
+    cluster.says("pods", &[pod("migrations")]);
+    cluster.run(&wait).failed("ending the sync before");
+    let patch = fs::read_to_string(patched).expect("it was asked");
+    assert!(
+        patch.starts_with("patch applications.argoproj.io production-catalog")
+            && patch.contains("Terminating"),
+        "{patch}"
     );
 }
 
