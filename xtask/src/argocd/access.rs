@@ -118,11 +118,12 @@ impl Access {
             ])
             .map(drop),
             Self::Server { url, token, agent } => {
-                let path = format!("applications/{name}/operation");
-                let address = format!("{url}/api/v1/{path}");
-                let request = agent.delete(&address);
-                let answer = request
+                let address = format!("{url}/api/v1/applications/{name}/operation");
+                let answer = agent
+                    .delete(&address)
                     .header("Authorization", format!("Bearer {token}"))
+                    // Argo CD wants it of whatever changes something, also without a body.
+                    .header("Content-Type", "application/json")
                     .call();
                 read(answer, url, &address).map(drop)
             }
