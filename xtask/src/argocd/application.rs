@@ -118,6 +118,12 @@ struct Synced {
     hook_type: String,
 }
 
+impl Synced {
+    fn has_failed(&self) -> bool {
+        matches!(&*self.hook_phase, "Failed" | "Error")
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Condition {
     #[serde(rename = "type")]
@@ -173,12 +179,15 @@ impl Application {
 
     /// Whether the cluster has what Git says, and all of it works.
     pub(crate) fn is_well(&self) -> bool {
-        let running = self
-            .status
-            .operation_state
-            .as_ref()
-            .is_some_and(|operation| operation.phase == "Running");
-        self.status.sync.status == "Synced" && self.status.health.status == "Healthy" && !running
+        self.status.sync.status == "Synced"
+            && self.status.health.status == "Healthy"
+            && !self.is_syncing()
+    }
+
+    /// Whether a sync runs.
+    pub(crate) fn is_syncing(&self) -> bool {
+        let operation = self.status.operation_state.as_ref();
+        operation.is_some_and(|operation| operation.phase == "Running")
     }
 
     /// What it says of itself where it cannot be compared or applied.
@@ -190,33 +199,23 @@ impl Application {
 
     /// What failed of the last sync: each object or hook with its message.
     pub(crate) fn failures(&self) -> Vec<String> {
-        let Some(operation) = &self.status.operation_state else {
-            return Vec::new();
-        };
-        let resources = operation
-            .sync_result
-            .iter()
-            .flat_map(|result| &result.resources);
-        resources
-            .filter(|one| {
-                one.status == "SyncFailed" || matches!(&*one.hook_phase, "Failed" | "Error")
-            })
+        self.synced()
+            .filter(|one| one.status == "SyncFailed" || one.has_failed())
             .map(|one| format!("{} {}: {}", one.kind, one.name, one.message))
             .collect()
     }
 
     /// Whether a hook has failed for good, such as the Job of the migrations.
     pub(crate) fn hook_failed(&self) -> bool {
-        let result = self
-            .status
-            .operation_state
-            .as_ref()
-            .and_then(|operation| operation.sync_result.as_ref());
-        result.is_some_and(|result| {
-            result.resources.iter().any(|one| {
-                !one.hook_type.is_empty() && matches!(&*one.hook_phase, "Failed" | "Error")
-            })
-        })
+        self.synced()
+            .any(|one| !one.hook_type.is_empty() && one.has_failed())
+    }
+
+    /// What became of each object of the last sync.
+    fn synced(&self) -> impl Iterator<Item = &Synced> {
+        let operation = self.status.operation_state.iter();
+        let results = operation.flat_map(|operation| &operation.sync_result);
+        results.flat_map(|result| &result.resources)
     }
 
     /// The names of its Deployments or Rollouts, each after its kind.

@@ -7,4 +7,4 @@ mod wait;
 
 pub(crate) use access::Access;
 pub(crate) use application::Application;
-pub(crate) use wait::{Wanted, name, unwell, wait};
+pub(crate) use wait::{Wanted, name, runs, unwell, wait};

@@ -2,11 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt::{self, Display},
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::{Access, Application, reason::Reason};
@@ -24,9 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for what Argo CD or a controller has found after patience of their own.
 const CONFIRMED: Duration = Duration::from_secs(5);
 
-/// When Argo CD is asked again to end a sync: what it writes of its own progress at the same moment undoes that.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// What is to run.
 pub(crate) struct Wanted {
     pub(crate) service: String,
@@ -34,7 +29,6 @@ pub(crate) struct Wanted {
 }
 
 /// How long a rollout took, from the start of waiting, in seconds.
-#[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Rollout {
     /// Until Argo CD had seen the commit.
     pub(crate) noticed: f64,
@@ -42,36 +36,17 @@ pub(crate) struct Rollout {
     pub(crate) healthy: f64,
 }
 
-/// Where a service stands.
-#[derive(Clone, Debug, PartialEq)]
-enum Stage {
-    /// Argo CD has not looked at the commit yet.
-    Unseen,
-    /// On its way, in Argo CD's words.
-    Underway(String),
-    Healthy,
-}
-
-impl Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unseen => f.write_str("not seen by Argo CD"),
-            Self::Underway(words) => f.write_str(words),
-            Self::Healthy => f.write_str("healthy"),
-        }
-    }
-}
-
 /// A service that is waited for.
 struct Follow<'a> {
     wanted: &'a Wanted,
-    stage: Stage,
+    /// Where it stands, as people were told.
+    stands: String,
     noticed: Option<Duration>,
     healthy: Option<Duration>,
     /// What is wrong, and since when.
     wrong: HashMap<String, Instant>,
-    /// When Argo CD was last asked to end the sync before.
-    unblocked: Option<Instant>,
+    /// Whether the sync before was ended for it.
+    unblocked: bool,
 }
 
 /// Waits until the environment runs what is wanted, for at most `timeout`. Returns how long the slowest took.
@@ -121,12 +96,18 @@ pub(crate) fn wait(
                 ));
                 continue;
             }
-            let is_ours = seen == Some(Seen::Ours);
-            follow.advance(application, is_ours, started);
-            if is_ours {
-                follow.unblock(access, application);
+            if seen == Some(Seen::Ours) {
+                follow.advance(application, started.elapsed());
             }
-            if let Some(why) = follow.verdict(access, application, is_late) {
+            if follow.healthy.is_some() || (follow.noticed.is_none() && !is_late) {
+                continue;
+            }
+            // What cannot be looked at now is looked at again in a moment.
+            let pods = access.pods(application).unwrap_or_default();
+            if follow.noticed.is_some() {
+                follow.unblock(access, application, &pods);
+            }
+            if let Some(why) = follow.verdict(access, application, &pods, is_late) {
                 failed.push(format!("{service}: {why}"));
             }
         }
@@ -140,45 +121,51 @@ pub(crate) fn wait(
                 ),
             );
         }
-        let slowest = |of: fn(&Follow<'_>) -> Option<Duration>| {
-            let times = follows.iter().map(of);
-            times.sum::<Option<Duration>>()?;
-            follows.iter().filter_map(of).max()
-        };
-        if let (Some(noticed), Some(healthy)) =
-            (slowest(|one| one.noticed), slowest(|one| one.healthy))
-        {
+        if follows.iter().all(|one| one.healthy.is_some()) {
+            let slowest = |of: fn(&Follow<'_>) -> Option<Duration>| {
+                follows.iter().filter_map(of).max().unwrap_or_default()
+            };
             return Ok(Rollout {
-                noticed: noticed.as_secs_f64(),
-                healthy: healthy.as_secs_f64(),
+                noticed: slowest(|one| one.noticed).as_secs_f64(),
+                healthy: slowest(|one| one.healthy).as_secs_f64(),
             });
         }
         pause(TICK);
     }
 }
 
-/// Why the environment does not run what is wanted in good health now, if it does not.
+/// What of it the environment does not run in good health now, and why.
 pub(crate) fn unwell(
     access: &Access,
     repository: &Repository,
     environment: &str,
-    wanted: &Wanted,
-) -> anyhow::Result<Option<String>> {
-    let name = name(environment, &wanted.service);
+    wanted: &[Wanted],
+) -> anyhow::Result<Vec<String>> {
     let applications = access.applications(environment)?;
-    let Some(application) = applications.iter().find(|one| one.metadata.name == name) else {
-        return Ok(Some("Argo CD has no application of it".to_owned()));
-    };
     let mut snapshots = HashMap::new();
-    let is_ours = application
-        .revision()
-        .map(|revision| seen(repository, &mut snapshots, revision, environment, wanted));
-    if is_ours.transpose()? != Some(Seen::Ours) {
-        return Ok(Some("Argo CD has not seen it yet".to_owned()));
+    let mut unwell = Vec::new();
+    for one in wanted {
+        let name = name(environment, &one.service);
+        let application = applications.iter().find(|one| one.metadata.name == name);
+        let why = match application {
+            None => "Argo CD has no application of it".to_owned(),
+            Some(application) => {
+                let revision = application.revision();
+                let seen = revision
+                    .map(|revision| seen(repository, &mut snapshots, revision, environment, one));
+                let status = &application.status;
+                if seen.transpose()? != Some(Seen::Ours) {
+                    "Argo CD has not seen it yet".to_owned()
+                } else if application.is_well() {
+                    continue;
+                } else {
+                    format!("{}, {}", status.sync.status, status.health.status)
+                }
+            }
+        };
+        unwell.push(format!("{} {}: {why}", one.service, one.record.tag));
     }
-    let status = &application.status;
-    Ok((!application.is_well())
-        .then(|| format!("{}, {}", status.sync.status, status.health.status)))
+    Ok(unwell)
 }
 
 /// The name that the ApplicationSet gives to a service's application.
@@ -222,54 +209,44 @@ impl<'a> Follow<'a> {
     fn new(wanted: &'a Wanted) -> Self {
         Self {
             wanted,
-            stage: Stage::Unseen,
+            stands: "not seen by Argo CD".to_owned(),
             noticed: None,
             healthy: None,
             wrong: HashMap::new(),
-            unblocked: None,
+            unblocked: false,
         }
     }
 
     /// Takes in what the application says now, and tells people where something has changed.
-    fn advance(&mut self, application: &Application, is_ours: bool, started: Instant) {
-        if !is_ours {
-            return;
-        }
-        let passed = started.elapsed();
+    fn advance(&mut self, application: &Application, passed: Duration) {
         self.noticed.get_or_insert(passed);
-        let stage = if application.is_well() {
+        let status = &application.status;
+        let stands = if application.is_well() {
             self.healthy = Some(passed);
-            Stage::Healthy
+            "healthy".to_owned()
+        } else if status.sync.status == "Synced" {
+            status.health.status.to_lowercase()
         } else {
-            let status = &application.status;
-            let mut words = status.health.status.to_lowercase();
-            if status.sync.status != "Synced" {
-                words = "being applied".to_owned();
-            }
-            Stage::Underway(words)
+            "being applied".to_owned()
         };
-        if stage == self.stage {
-            return;
+        if stands != self.stands {
+            eprintln!(
+                "{}: {} {stands} ({:.1} s)",
+                self.wanted.service,
+                self.wanted.record.tag,
+                passed.as_secs_f64()
+            );
+            self.stands = stands;
         }
-        eprintln!(
-            "{}: {} {stage} ({:.1} s)",
-            self.wanted.service,
-            self.wanted.record.tag,
-            passed.as_secs_f64()
-        );
-        self.stage = stage;
     }
 
     /// Argo CD ends a sync before it begins the next. One whose migrations cannot start, such as for want of their
     /// image, would keep ours waiting until their deadline: it is ended, since nothing of it has run.
-    fn unblock(&mut self, access: &Access, application: &Application) {
-        let operation = application.status.operation_state.as_ref();
-        let is_running = operation.is_some_and(|operation| operation.phase == "Running");
-        let asked = self.unblocked.is_some_and(|at| at.elapsed() < AGAIN);
-        if asked || !is_running || application.applied() == application.revision() {
+    fn unblock(&mut self, access: &Access, application: &Application, pods: &[Value]) {
+        let is_before = application.applied() != application.revision();
+        if self.unblocked || !is_before || !application.is_syncing() {
             return;
         }
-        let pods = access.pods(application).unwrap_or_default();
         let cannot_start = pods.iter().any(|pod| {
             pod["metadata"]["labels"]["app.kubernetes.io/component"] == "migrations"
                 && Reason::of(pod).is_some_and(|reason| reason.is_definite)
@@ -277,10 +254,9 @@ impl<'a> Follow<'a> {
         if !cannot_start {
             return;
         }
+        self.unblocked = true;
         let service = &self.wanted.service;
-        let is_first = self.unblocked.replace(Instant::now()).is_none();
         match access.terminate(application) {
-            Ok(()) if !is_first => {}
             Ok(()) => eprintln!("{service}: ending the sync before, whose migrations cannot start"),
             Err(error) => eprintln!(
                 "note: the sync before keeps {service} waiting, since its migrations cannot start: {}",
@@ -294,16 +270,12 @@ impl<'a> Follow<'a> {
         &mut self,
         access: &Access,
         application: &Application,
+        pods: &[Value],
         is_late: bool,
     ) -> Option<String> {
-        if self.healthy.is_some() || (self.noticed.is_none() && !is_late) {
-            return None;
-        }
-        // What cannot be looked at now is looked at again in a moment.
-        let mut pods = access.pods(application).unwrap_or_default();
-        pods.retain(|pod| runs(pod, &self.wanted.record.digest));
         let reasons: Vec<(Reason, &Value)> = pods
             .iter()
+            .filter(|pod| runs(pod, &self.wanted.record.digest))
             .filter_map(|pod| Some((Reason::of(pod)?, pod)))
             .collect();
         let troubles = troubles(application);
@@ -326,7 +298,7 @@ impl<'a> Follow<'a> {
         is_final.then(|| {
             let mut lines: Vec<String> = troubles.into_iter().map(|(words, _)| words).collect();
             if lines.is_empty() {
-                lines.push(self.stage.to_string());
+                lines.push(self.stands.clone());
             }
             lines.extend(access.ailing(application).unwrap_or_default());
             // Of many pods with one trouble, one will do.
@@ -366,7 +338,7 @@ fn troubles(application: &Application) -> Vec<(String, Duration)> {
 }
 
 /// Whether a container of the pod runs this image.
-fn runs(pod: &Value, digest: &str) -> bool {
+pub(crate) fn runs(pod: &Value, digest: &str) -> bool {
     let containers = pod["spec"]["containers"].as_array();
     containers.into_iter().flatten().any(|container| {
         container["image"]

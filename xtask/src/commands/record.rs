@@ -42,9 +42,7 @@ impl Wait {
         repository: &Repository,
         format: Format,
     ) -> anyhow::Result<()> {
-        for note in std::mem::take(&mut outcome.notes) {
-            eprintln!("note: {note}");
-        }
+        tell(&outcome);
         let waited = if self.wait {
             self.follow(&mut outcome, config, repository)
         } else {
@@ -112,16 +110,23 @@ impl Target {
         };
         match wait {
             Some(wait) => wait.finish(outcome, &config, &repository, self.format),
-            None => print(&outcome, self.format),
+            None => {
+                tell(&outcome);
+                print(&outcome, self.format)
+            }
         }
     }
 }
 
-/// Prints what was done: the outcome on stdout, what else a person should know on stderr.
-pub(crate) fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
+/// Says what a person should know besides, on stderr.
+fn tell(outcome: &Outcome) {
     for note in &outcome.notes {
         eprintln!("note: {note}");
     }
+}
+
+/// Prints what was done on stdout.
+fn print(outcome: &Outcome, format: Format) -> anyhow::Result<()> {
     format.print(outcome, || {
         let mut rows = vec![["service", "action", "version", "digest"].map(str::to_owned)];
         for service in &outcome.services {

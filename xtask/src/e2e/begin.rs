@@ -209,16 +209,11 @@ impl World {
     fn adapt(&self) -> anyhow::Result<()> {
         let place = &self.place;
         place.address(&self.git.url("slipway.git"), &self.git.url("charts.git"))?;
-        let registry = crate::config::Config::load(
-            &crate::config::root()?,
-            &crate::config::Overrides::default(),
-        )?
-        .registry;
-        place.replace(
-            "slipway.toml",
-            &format!("registry = \"{registry}\""),
-            &format!("registry = \"{}\"", self.registry),
-        )?;
+        let [old, new] = self
+            .registries
+            .each_ref()
+            .map(|one| format!("registry = {one:?}"));
+        place.replace("slipway.toml", &old, &new)?;
         // Optimising takes most of a build, and nothing here measures the programs.
         place.write(
             ".cargo/config.toml",

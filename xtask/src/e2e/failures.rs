@@ -1,8 +1,11 @@
 //! Releases that do not work: what runs goes on, and `--wait` says why.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::{STAGING, World, begin::split, cluster::until, report::seconds};
+use crate::argocd;
 
 impl World {
     /// A version that never gets ready; back from it, held, and on again.
@@ -21,24 +24,12 @@ impl World {
         self.build("gateway")?;
 
         let traffic = self.traffic(STAGING)?;
-        let began = std::time::Instant::now();
-        let said = self
-            .place
-            .xtask(&self.cluster, &["release", "--wait"])?
-            .refused(&["Readiness probe failed", "hint:"])?;
-        let took = began.elapsed();
-        let running = self.cluster.pods(STAGING, "gateway")?;
-        let old = running
-            .iter()
-            .filter(|pod| is_ready(pod) && runs(pod, &good));
-        let old = old.count();
+        let said = self.fails(&["release", "--wait"], &["Readiness probe failed", "hint:"])?;
+        self.still_serves("gateway", &good)?;
         let seen = traffic.stop().without_failure()?;
-        if old < 2 {
-            anyhow::bail!("only {old} pods of the version before still serve");
-        }
         self.report.seen(
             "a version that never gets ready: --wait exits 1 with the pod's reason, and the pods before go on",
-            format!("after {}: `{}`; {seen}", seconds(took), words(&said, "Readiness probe")),
+            format!("{said}; {seen}"),
         );
 
         let arguments = [
@@ -87,23 +78,17 @@ impl World {
         self.build("orders")?;
 
         let traffic = self.traffic(STAGING)?;
-        let began = std::time::Instant::now();
-        let said = self
-            .place
-            .xtask(&self.cluster, &["release", "--wait"])?
-            .refused(&["no_such_table", "container migrations"])?;
-        let took = began.elapsed();
+        let said = self.fails(
+            &["release", "--wait"],
+            &["no_such_table", "container migrations"],
+        )?;
         if self.digest(STAGING, "orders")? != good {
             anyhow::bail!("pods of the new version run, whose migration failed");
         }
         let seen = traffic.stop().without_failure()?;
         self.report.seen(
             "a migration that fails: the version before serves, and --wait says why",
-            format!(
-                "after {}: `{}`; {seen}",
-                seconds(took),
-                words(&said, "no_such_table")
-            ),
+            format!("{said}; {seen}"),
         );
         self.place.revert(&commit)?;
         let again = self.release()?;
@@ -120,31 +105,40 @@ impl World {
         let missing = format!("sha256:{}", "0".repeat(64));
         self.place.replace(&file, &good, &missing)?;
         let commit = self.place.push("chore: an image that nobody has")?;
-        let began = std::time::Instant::now();
-        let said = self
-            .place
-            .xtask(
-                &self.cluster,
-                &["release", "--service", "fulfilment", "--wait"],
-            )?
-            .refused(&["fulfilment", "ImagePull"])?;
-        let took = began.elapsed();
-        let running = self.cluster.pods(STAGING, "fulfilment")?;
-        let old = running
-            .iter()
-            .filter(|pod| is_ready(pod) && runs(pod, &good));
-        if old.count() < 2 {
-            anyhow::bail!("the pods before do not run any more");
-        }
+        let release = ["release", "--service", "fulfilment", "--wait"];
+        let said = self.fails(&release, &["ImagePull", "fulfilment"])?;
+        self.still_serves("fulfilment", &good)?;
         self.report.seen(
             "an image that no registry has: the version before serves, and --wait says why",
-            format!("after {}: `{}`", seconds(took), words(&said, "ImagePull")),
+            said,
         );
         self.place.revert(&commit)?;
         let arguments = ["release", "--service", "fulfilment", "--wait", "--json"];
         let again = self.place.xtask(&self.cluster, &arguments)?.json()?;
         self.report.seen("the record is taken back", split(&again));
         Ok(())
+    }
+
+    /// A command that fails and says all of these words. Returns after which time, and the line with the first of them.
+    fn fails(&self, arguments: &[&str], words: &[&str]) -> anyhow::Result<String> {
+        let began = Instant::now();
+        let said = self.place.xtask(&self.cluster, arguments)?.refused(words)?;
+        let line = said.lines().find(|line| line.contains(words[0]));
+        let line = line.unwrap_or_default().trim_start_matches([' ', '|']);
+        let beginning: String = line.chars().take(120).collect();
+        Ok(format!("after {}: `{beginning}`", seconds(began.elapsed())))
+    }
+
+    /// Both pods of staging's version before are there and ready.
+    fn still_serves(&self, service: &str, digest: &str) -> anyhow::Result<()> {
+        let pods = self.cluster.pods(STAGING, service)?;
+        let old = pods
+            .iter()
+            .filter(|pod| is_ready(pod) && argocd::runs(pod, digest));
+        match old.count() {
+            2.. => Ok(()),
+            old => anyhow::bail!("only {old} pods of the version before still serve"),
+        }
     }
 
     /// Hands that touch the cluster: Argo CD puts it right.
@@ -187,21 +181,8 @@ fn is_ready(pod: &Value) -> bool {
         .any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
-fn runs(pod: &Value, digest: &str) -> bool {
-    pod["spec"]["containers"][0]["image"]
-        .as_str()
-        .is_some_and(|image| image.ends_with(digest))
-}
-
 fn action<'a>(outcome: &'a Value, service: &str) -> Option<&'a str> {
     let services = outcome["services"].as_array()?;
     let found = services.iter().find(|one| one["service"] == service)?;
     found["action"].as_str()
-}
-
-/// The line of a message that has these words, or its beginning.
-fn words(message: &str, words: &str) -> String {
-    let line = message.lines().find(|line| line.contains(words));
-    let line = line.unwrap_or_default().trim_start_matches([' ', '|']);
-    line.chars().take(120).collect()
 }

@@ -80,19 +80,11 @@ impl World {
     /// An ApplicationSet that is deleted by mistake takes no workload with it, and comes back.
     pub(super) fn lost_application_set(&mut self) -> anyhow::Result<()> {
         let (cluster, argocd) = (&self.cluster, &*self.cluster.argocd);
-        let uid = |kind: &str| -> anyhow::Result<Option<String>> {
-            let found = cluster.find(
-                argocd,
-                kind,
-                if kind.starts_with("applicationsets") {
-                    STAGING
-                } else {
-                    "staging-catalog"
-                },
-            )?;
-            Ok(found.and_then(|one| one["metadata"]["uid"].as_str().map(str::to_owned)))
+        let uid = || -> anyhow::Result<Option<String>> {
+            let set = cluster.find(argocd, "applicationsets.argoproj.io", STAGING)?;
+            Ok(set.and_then(|set| set["metadata"]["uid"].as_str().map(str::to_owned)))
         };
-        let before = uid("applicationsets.argoproj.io")?;
+        let before = uid()?;
         let pods = self.names()?;
         let traffic = self.traffic(STAGING)?;
         cluster.kubectl(&[
@@ -106,7 +98,7 @@ impl World {
             PATIENCE,
             "Argo CD makes the ApplicationSet and its applications again",
             || {
-                let again = uid("applicationsets.argoproj.io")?;
+                let again = uid()?;
                 let application =
                     cluster.find(argocd, "applications.argoproj.io", "staging-catalog")?;
                 let well = application.is_some_and(|one| {

@@ -21,7 +21,7 @@ pub(crate) use report::Report;
 use self::{
     cluster::Cluster, place::Place, prometheus::Prometheus, server::GitServer, traffic::Traffic,
 };
-use crate::config;
+use crate::config::{self, Config, Overrides};
 
 /// Where it runs, and with what.
 pub(crate) struct Options {
@@ -53,8 +53,8 @@ struct World {
     options: Options,
     /// Where node ports are reached.
     node: String,
-    /// Where this run's images are.
-    registry: String,
+    /// Where images are in slipway.toml, and where this run's are.
+    registries: [String; 2],
     report: Report,
     /// The commit that made the gateway what it is since the last of the rolls.
     gateway_before: String,
@@ -71,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// Runs all steps, and returns what each of them measured. The first that fails ends it.
 pub(crate) fn run(options: Options) -> anyhow::Result<Report> {
     let root = config::root()?;
-    let config = config::Config::load(&root, &config::Overrides::default())?;
+    let config = Config::load(&root, &Overrides::default())?;
     let cluster = Cluster {
         kubeconfig: options.kubeconfig.clone(),
         argocd: config.argocd.namespace,
@@ -94,11 +94,8 @@ pub(crate) fn run(options: Options) -> anyhow::Result<Report> {
         )?),
     };
     // Versions begin anew with each run, and what a registry has under one is never replaced.
-    let registry = format!(
-        "{}/e2e-{}",
-        options.registry,
-        jiff::Timestamp::now().as_second()
-    );
+    let now = jiff::Timestamp::now().as_second();
+    let registries = [config.registry, format!("{}/e2e-{now}", options.registry)];
     let mut world = World {
         node: options.node.clone().unwrap_or(node),
         cluster,
@@ -106,7 +103,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<Report> {
         git,
         prometheus,
         options,
-        registry,
+        registries,
         report: Report::start(),
         gateway_before: String::new(),
     };

@@ -11,10 +11,7 @@ use serde_json::Value;
 use serde_norway::Value as Yaml;
 
 use super::cluster::Cluster;
-use crate::{
-    hint::{WithHint, fail},
-    workspace,
-};
+use crate::{git::in_clone, hint::fail, workspace};
 
 /// The addresses that gitops/argocd names, of the values and of the charts.
 const VALUES: &str = "https://git.example/slipway/slipway.git";
@@ -126,20 +123,14 @@ impl Place {
 
     /// Has Argo CD's applications take values and charts from these addresses, and look often.
     pub(super) fn address(&self, values: &str, charts: &str) -> anyhow::Result<()> {
-        let mut folders = vec![self.clone().join("gitops/argocd")];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder)? {
-                let file = entry?.path();
-                if file.is_dir() {
-                    folders.push(file);
-                    continue;
-                }
-                let text = fs::read_to_string(&file)?;
-                let text = text.replace(VALUES, values).replace(CHARTS, charts);
-                // No webhook reaches this cluster.
-                let text = text.replace("requeueAfterSeconds: 120", "requeueAfterSeconds: 5");
-                fs::write(&file, text)?;
-            }
+        let pattern = self.clone().join("gitops/argocd/**/*.yaml");
+        for file in glob::glob(path(&pattern)?)? {
+            let file = file?;
+            let text = fs::read_to_string(&file)?;
+            let text = text.replace(VALUES, values).replace(CHARTS, charts);
+            // No webhook reaches this cluster.
+            let text = text.replace("requeueAfterSeconds: 120", "requeueAfterSeconds: 5");
+            fs::write(&file, text)?;
         }
         Ok(())
     }
@@ -232,22 +223,7 @@ impl Place {
 }
 
 fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
-    let ran = duct::cmd("git", arguments)
-        .dir(folder)
-        .stdout_capture()
-        .stderr_capture()
-        .unchecked()
-        .run()
-        .context("cannot run git")
-        .hint("install git 2.34 or newer")?;
-    if !ran.status.success() {
-        anyhow::bail!(
-            "git {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&ran.stderr).trim()
-        );
-    }
-    Ok(String::from_utf8_lossy(&ran.stdout).trim().to_owned())
+    in_clone(folder, arguments)?.text(&format!("git {}", arguments.join(" ")))
 }
 
 fn path(path: &Path) -> anyhow::Result<&str> {

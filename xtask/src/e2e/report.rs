@@ -14,6 +14,7 @@ pub(crate) struct Report {
     /// In seconds.
     took: f64,
     rows: Vec<Row>,
+    skipped: Vec<String>,
     #[serde(skip)]
     started: Instant,
     #[serde(skip)]
@@ -33,6 +34,7 @@ impl Report {
         Self {
             took: 0.0,
             rows: Vec::new(),
+            skipped: Vec::new(),
             started: Instant::now(),
             last: Instant::now(),
         }
@@ -58,14 +60,26 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// Says at once what is left out, and why; it does not count.
+    pub(super) fn skipped(&mut self, what: &str, why: &str) {
+        anstream::eprintln!("skipped: {what}: {why}");
+        self.skipped.push(format!("{what}: {why}"));
+    }
+
     /// As a table of Markdown.
     pub(crate) fn table(&self) -> String {
         let mut text = "| what | seen | seconds |\n|---|---|---|\n".to_owned();
         for Row { what, seen, took } in &self.rows {
             let _infallible = writeln!(text, "| {what} | {seen} | {took:.0} |");
         }
-        let (steps, seconds) = (self.rows.len(), self.took);
-        let _infallible = writeln!(text, "\n{steps} steps passed in {seconds:.0} s");
+        for what in &self.skipped {
+            let _infallible = writeln!(text, "\nskipped: {what}");
+        }
+        let (steps, skipped, seconds) = (self.rows.len(), self.skipped.len(), self.took);
+        let _infallible = writeln!(
+            text,
+            "\n{steps} steps passed, {skipped} skipped, in {seconds:.0} s"
+        );
         text
     }
 }

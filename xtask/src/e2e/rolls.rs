@@ -74,8 +74,8 @@ impl World {
     /// Has `--wait` ask Argo CD by its API from here on, where its address is known.
     pub(super) fn ask_server(&mut self) -> anyhow::Result<()> {
         let Some(server) = self.options.argocd_server.clone() else {
-            self.report.seen(
-                "skipped: asking Argo CD by its API",
+            self.report.skipped(
+                "asking Argo CD by its API",
                 "without --argocd-server everything is asked with kubectl",
             );
             return Ok(());
@@ -164,7 +164,7 @@ impl World {
             .push("feat(gateway): answers that nobody wants")?;
         self.release()?;
         let traffic = self.traffic(PRODUCTION)?;
-        let said = self.promote_gateway()?.refused(&["gateway"])?;
+        let said = self.promote_gateway()?.refused(&["gateway", "aborted"])?;
         let tally = traffic.stop();
         let run = self.analysis()?;
         if run["status"]["phase"] != "Failed" {

@@ -6,7 +6,6 @@ use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
     sync::Arc,
-    thread::JoinHandle,
 };
 
 use anyhow::Context;
@@ -14,10 +13,12 @@ use tiny_http::{Header, Request, Response, Server};
 
 use crate::hint::WithHint;
 
+/// Argo CD asks for many things at once.
+const THREADS: usize = 4;
+
 /// Serves the repositories of a folder until it is dropped.
 pub(super) struct GitServer {
     server: Arc<Server>,
-    threads: Vec<JoinHandle<()>>,
     address: SocketAddr,
 }
 
@@ -31,21 +32,15 @@ impl GitServer {
             .to_ip()
             .context("a server on an address has one")?;
         let server = Arc::new(server);
-        // Argo CD asks for many things at once.
-        let threads = (0..4).map(|_| {
+        for _ in 0..THREADS {
             let (server, folder) = (Arc::clone(&server), folder.to_owned());
             std::thread::spawn(move || {
                 while let Ok(request) = server.recv() {
                     answer(request, &folder);
                 }
-            })
-        });
-        let threads = threads.collect();
-        Ok(Self {
-            server,
-            threads,
-            address,
-        })
+            });
+        }
+        Ok(Self { server, address })
     }
 
     /// Whether it is at this address, so that whoever is there is this machine.
@@ -61,7 +56,7 @@ impl GitServer {
 
 impl Drop for GitServer {
     fn drop(&mut self) {
-        for _ in &self.threads {
+        for _ in 0..THREADS {
             self.server.unblock();
         }
     }

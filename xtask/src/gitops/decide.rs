@@ -275,20 +275,16 @@ impl Facts<'_> {
 
     /// Asks Argo CD whether `from` runs what `to` is to take, and in good health.
     fn check_health(&self, from: &str, to: &str, steps: &[Step]) -> anyhow::Result<()> {
-        let mut ailing = Vec::new();
+        let mut wanted = Vec::new();
         for step in steps.iter().filter(|step| step.changes()) {
             // As recorded there: with the time since which it runs.
-            let Some(record) = self.snapshot.record(from, &step.service)? else {
-                continue;
-            };
-            let wanted = Wanted {
+            let record = self.snapshot.record(from, &step.service)?;
+            wanted.extend(record.map(|record| Wanted {
                 service: step.service.clone(),
                 record,
-            };
-            if let Some(why) = self.repository.unwell(from, &wanted)? {
-                ailing.push(format!("{} {}: {why}", step.service, step.after.tag));
-            }
+            }));
         }
+        let ailing = self.repository.unwell(from, &wanted)?;
         if ailing.is_empty() {
             return Ok(());
         }

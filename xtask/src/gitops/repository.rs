@@ -159,6 +159,21 @@ impl Repository {
     /// Reads what the tip of the branch says of the wanted places: environment and service.
     fn snapshot_of(&self, wanted: &dyn Fn(&str, &str) -> bool) -> anyhow::Result<Snapshot> {
         let Gitops { branch, path, .. } = &self.config.gitops;
+        self.fetch(&format!("+refs/heads/{branch}:{TIP}"))?;
+        Snapshot::read(&self.tip, TIP, path, wanted)
+    }
+
+    /// Reads what a commit of the branch says.
+    pub(crate) fn snapshot_at(&self, commit: &str) -> anyhow::Result<Snapshot> {
+        let known = self.tip.run(&["cat-file", "-e", commit])?;
+        if !known.ok {
+            self.fetch(commit)?;
+        }
+        Snapshot::read(&self.tip, commit, &self.config.gitops.path, &|_, _| true)
+    }
+
+    /// Fetches one commit with its files.
+    fn fetch(&self, wanted: &str) -> anyhow::Result<()> {
         let fetched = self.tip.run(&[
             "fetch",
             "--quiet",
@@ -167,37 +182,17 @@ impl Repository {
             "--refmap=",
             "--depth=1",
             &self.remote,
-            &format!("+refs/heads/{branch}:{TIP}"),
+            wanted,
         ])?;
-        self.reached(fetched)?;
-        Snapshot::read(&self.tip, TIP, path, wanted)
+        self.reached(fetched)
     }
 
-    /// Reads what a commit of the branch says.
-    pub(crate) fn snapshot_at(&self, commit: &str) -> anyhow::Result<Snapshot> {
-        let known = self.tip.run(&["cat-file", "-e", commit])?;
-        if !known.ok {
-            let fetched = self.tip.run(&[
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--refmap=",
-                "--depth=1",
-                &self.remote,
-                commit,
-            ])?;
-            self.reached(fetched)?;
-        }
-        Snapshot::read(&self.tip, commit, &self.config.gitops.path, &|_, _| true)
-    }
-
-    /// Why Argo CD does not call what an environment is recorded to run healthy, if it does not.
+    /// What of this Argo CD does not call healthy in an environment, and why.
     pub(super) fn unwell(
         &self,
         environment: &str,
-        wanted: &Wanted,
-    ) -> anyhow::Result<Option<String>> {
+        wanted: &[Wanted],
+    ) -> anyhow::Result<Vec<String>> {
         argocd::unwell(&Access::of(&self.config.argocd)?, self, environment, wanted)
     }
 

@@ -1,20 +1,16 @@
 //! What Argo CD says, through a kubectl that answers from files: health before a promotion, and waiting.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::{Value, json};
 
-use crate::world::{Ran, World, executable, run};
+use crate::world::{PROMOTE, Ran, World, executable, run};
 
 const POLICY: &str = "gitops/environments/production/policy.yaml";
-const PROMOTE: [&str; 6] = [
-    "promote",
-    "catalog",
-    "--from",
-    "staging",
-    "--to",
-    "production",
-];
 
 /// A world whose cluster says what it is told to say.
 struct Cluster {
@@ -41,22 +37,8 @@ impl Cluster {
 
     /// An application that has seen this commit.
     fn is(&self, name: &str, revision: &str, sync: &str, health: &str, operation: &Value) {
-        let namespace = name.split('-').next();
-        self.says(
-            "applications.argoproj.io",
-            &[json!({
-                "metadata": {"name": name},
-                "spec": {
-                    "destination": {"namespace": namespace},
-                    "sources": [{"helm": {"releaseName": "catalog"}}, {"ref": "values"}],
-                },
-                "status": {
-                    "sync": {"status": sync, "revisions": ["chart", revision]},
-                    "health": {"status": health},
-                    "operationState": operation,
-                },
-            })],
-        );
+        let application = application(name, revision, sync, health, operation);
+        self.says("applications.argoproj.io", &[application]);
     }
 
     fn run(&self, arguments: &[&str]) -> Ran {
@@ -65,6 +47,21 @@ impl Cluster {
         let mut command: Command = self.world.command(arguments);
         run(command.env("PATH", format!("{}:{path}", folder.display())))
     }
+}
+
+fn application(name: &str, revision: &str, sync: &str, health: &str, operation: &Value) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {
+            "destination": {"namespace": name.split('-').next()},
+            "sources": [{"helm": {"releaseName": "catalog"}}, {"ref": "values"}],
+        },
+        "status": {
+            "sync": {"status": sync, "revisions": ["chart", revision]},
+            "health": {"status": health},
+            "operationState": operation,
+        },
+    })
 }
 
 #[test]
@@ -210,6 +207,78 @@ fn a_sync_before_whose_migrations_cannot_start_is_ended() {
             && patch.contains("Terminating"),
         "{patch}"
     );
+}
+
+/// Argo CD's API, as far as it is asked. Like the real one it refuses a change without a content type.
+fn api(application: Value, pod: &Value) -> (String, Arc<Mutex<Vec<String>>>) {
+    let server = tiny_http::Server::http("127.0.0.1:0").expect("a free port");
+    let address = server.server_addr().to_ip().expect("an address");
+    let tree = json!({"nodes": [{"kind": "Pod", "name": "catalog-1"}, {"kind": "Job", "name": "catalog"}]});
+    let live = json!({"manifest": pod.to_string()});
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        for request in server.incoming_requests() {
+            let path = request.url().split('?').next().expect("a path").to_owned();
+            let header = |name: &'static str| {
+                let found = request.headers().iter().find(|one| one.field.equiv(name));
+                found.map(|one| one.value.to_string())
+            };
+            let typed = header("Content-Type").as_deref() == Some("application/json");
+            let known = header("Authorization").as_deref() == Some("Bearer secret");
+            let (status, answer) = match (known, request.method().as_str(), path.as_str()) {
+                (false, ..) => (401, json!({"message": "no session"})),
+                (_, "DELETE", _) if !typed => (415, json!("Invalid content type")),
+                (_, "GET", "/api/v1/applications") => (200, json!({"items": [application]})),
+                (_, "GET", path) if path.ends_with("/resource-tree") => (200, tree.clone()),
+                (_, "GET", path) if path.ends_with("/resource") => (200, live.clone()),
+                _ => (200, json!({})),
+            };
+            let line = format!("{} {path} {status}", request.method());
+            heard.lock().expect("no panic").push(line);
+            let answer = tiny_http::Response::from_string(answer.to_string());
+            request
+                .respond(answer.with_status_code(status))
+                .expect("it listens");
+        }
+    });
+    (format!("http://{address}"), asked)
+}
+
+#[test]
+fn argo_cd_is_asked_by_its_api_where_that_is_named() {
+    let cluster = Cluster::new();
+    cluster.world.stage("catalog", "1.0.0");
+    cluster.run(&PROMOTE).ok();
+    let commit = cluster.world.tip();
+    let before = json!({"phase": "Running", "syncResult": {"revisions": ["chart", "before"]}});
+    let application = application("production-catalog", &commit, "Synced", "Healthy", &before);
+    let pod = json!({
+        "metadata": {"name": "catalog-1", "labels": {"app.kubernetes.io/component": "migrations"}},
+        "status": {"containerStatuses": [{"name": "migrations", "state": {"waiting": {"reason": "ErrImagePull"}}}]},
+    });
+    let (url, asked) = api(application, &pod);
+    let config = cluster.world.app().join("slipway.toml");
+    let text = fs::read_to_string(&config).expect("it is there");
+    fs::write(&config, format!("{text}\n[argocd]\nserver = {url:?}\n")).expect("writable");
+
+    let wait = [&PROMOTE[..], &["--wait", "--timeout", "2s"]].concat();
+    let run_as = |token: &str| {
+        let mut command = cluster.world.command(&wait);
+        run(command.env("ARGOCD_AUTH_TOKEN", token))
+    };
+    run_as("wrong").failed("401 Unauthorized: no session");
+    run_as("secret").failed("ending the sync before");
+    let asked = asked.lock().expect("no panic").join("\n");
+    for line in [
+        "GET /api/v1/applications/production-catalog 200",
+        "GET /api/v1/applications/production-catalog/resource-tree 200",
+        "GET /api/v1/applications/production-catalog/resource 200",
+        "DELETE /api/v1/applications/production-catalog/operation 200",
+    ] {
+        assert!(asked.contains(line), "no {line} in\n{asked}");
+    }
+    assert_eq!(asked.matches("DELETE").count(), 1, "{asked}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use crate::{
     registry::{PASSWORD, Registry, USER},
-    world::{Ran, World, executable, run},
+    world::{PROMOTE, Ran, World, executable, run},
 };
 
 /// A world whose staging runs an image of a registry with passwords, which has lost it: who is let
@@ -38,17 +38,9 @@ impl Guarded {
         fs::create_dir_all(&docker).expect("writable");
         fs::write(docker.join("config.json"), config).expect("writable");
         let path = std::env::var("PATH").expect("a PATH");
-        let arguments = [
-            "promote",
-            "catalog",
-            "--from",
-            "staging",
-            "--to",
-            "production",
-        ];
         run(self
             .world
-            .command(&arguments)
+            .command(&PROMOTE)
             .env("DOCKER_CONFIG", docker)
             .env("PATH", format!("{}:{path}", self.folder("bin").display())))
     }

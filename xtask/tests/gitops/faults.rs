@@ -5,17 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::world::{World, git, real_git, run};
-
-const PROMOTE: [&str; 7] = [
-    "promote",
-    "catalog",
-    "--from",
-    "staging",
-    "--to",
-    "production",
-    "--json",
-];
+use crate::world::{PROMOTE, World, git, real_git, run};
 
 #[test]
 fn twenty_runs_at_once_all_land_exactly_once() {
@@ -152,7 +142,7 @@ fn an_answer_that_is_lost_is_found_out_and_not_recorded_twice() {
         "#!/bin/sh\ncase \"$1\" in push) {git} \"$@\" >/dev/null 2>&1; echo 'fatal: the remote end hung up unexpectedly' >&2; exit 128;; esac\nexec {git} \"$@\"\n",
         git = real_git()
     ));
-    let ran = run(world.command(&PROMOTE).env("PATH", path)).ok();
+    let ran = run(world.command(&PROMOTE).arg("--json").env("PATH", path)).ok();
     assert_eq!(
         (ran.action(), ran.json()["commit"].clone()),
         ("promoted".to_owned(), world.tip().into())
@@ -176,6 +166,7 @@ fn killed_at_any_step_the_next_run_finishes_it() {
         fs::write(&steps, "0").expect("writable");
         let ran = run(world
             .command(&PROMOTE)
+            .arg("--json")
             .env("PATH", path)
             .env("STEPS", &steps)
             .env("KILL_AT", at.to_string()));

@@ -7,24 +7,15 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::world::{World, git, run};
+use crate::world::{PROMOTE, World, git, run};
 
 #[test]
 fn it_works_from_any_folder_a_worktree_and_a_detached_head() {
     let world = World::new();
-    let promote = [
-        "promote",
-        "catalog",
-        "--from",
-        "staging",
-        "--to",
-        "production",
-        "--json",
-    ];
     world.stage("catalog", "1.0.0");
     let below = world.app().join("services/catalog");
     assert_eq!(
-        run(world.command(&promote).current_dir(&below))
+        run(world.command(&PROMOTE).arg("--json").current_dir(&below))
             .ok()
             .action(),
         "promoted"
@@ -37,7 +28,8 @@ fn it_works_from_any_folder_a_worktree_and_a_detached_head() {
     );
     assert_eq!(
         run(world
-            .command(&promote)
+            .command(&PROMOTE)
+            .arg("--json")
             .current_dir(world.folder.path().join("tree")))
         .ok()
         .action(),
@@ -52,7 +44,10 @@ fn it_works_from_any_folder_a_worktree_and_a_detached_head() {
     assert_eq!(git(&world.app(), &["for-each-ref"]), before);
     assert_eq!(git(&world.app(), &["status", "--porcelain"]), "");
 
-    let outside = run(world.command(&promote).current_dir(world.folder.path()));
+    let outside = run(world
+        .command(&PROMOTE)
+        .arg("--json")
+        .current_dir(world.folder.path()));
     outside.failed("no slipway.toml");
 }
 
@@ -196,19 +191,13 @@ fn what_a_person_has_set_for_git_log_changes_nothing() {
     .ok()
     .json();
     assert_eq!(status[0]["by"], "Ada <ada@example.org>");
-    let promote = [
-        "promote",
-        "catalog",
-        "--from",
-        "staging",
-        "--to",
-        "production",
-        "--json",
-    ];
     assert_eq!(
-        run(world.command(&promote).env("GIT_CONFIG_GLOBAL", global))
-            .ok()
-            .action(),
+        run(world
+            .command(&PROMOTE)
+            .arg("--json")
+            .env("GIT_CONFIG_GLOBAL", global))
+        .ok()
+        .action(),
         "promoted"
     );
 }

@@ -41,6 +41,16 @@ impl Registry {
     }
 }
 
+/// Has production take catalog from staging.
+pub(crate) const PROMOTE: [&str; 6] = [
+    "promote",
+    "catalog",
+    "--from",
+    "staging",
+    "--to",
+    "production",
+];
+
 /// What a run printed, and how it ended.
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
